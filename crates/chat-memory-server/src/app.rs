@@ -79,12 +79,18 @@ async fn admit(State(service): State<Service>, mut request: Request, next: Next)
     {
         return problem.into_response();
     }
+    let reads = request.method().is_safe();
     let deadline = tokio::time::Instant::now() + options.request_timeout;
     request.extensions_mut().insert(Deadline(deadline));
     match tokio::time::timeout_at(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = "request timed out: the write may have succeeded; repeat it with the same Idempotency-Key";
+            let detail = if reads {
+                "request timed out: the store did not answer in time; retry"
+            } else {
+                "request timed out: the write may have succeeded; repeat it with the same Idempotency-Key if it had one, or read the \
+                 session first"
+            };
             Problem::later(StatusCode::SERVICE_UNAVAILABLE, "timeout", 1, detail).into_response()
         }
     }
@@ -99,7 +105,11 @@ async fn watch(State(service): State<Service>, mut request: Request, next: Next)
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let client = client::address(&request, &service);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let page = Some(request.uri().path()).filter(|path| service.options().console && console::has(path)).map(str::to_owned);
     let mut response = as_document(next.run(request).instrument(span.clone()).await);
+    if let Some(path) = page {
+        response = console::page::of_console(&path, response);
+    }
     let took = started.elapsed();
     let status = response.status();
     service.metrics().answered(&method, route.as_deref(), status.as_u16(), took);

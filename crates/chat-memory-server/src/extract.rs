@@ -1,5 +1,6 @@
 //! Extractors for path, query, headers and body; their errors name the invalid place.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -44,11 +45,31 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionRecord {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let (id, seq): (String, String) = in_path(parts, state, "session id or record number").await?;
         let session = SessionId::stored(id).map_err(|e| Problem::bad_request(e.to_string()))?;
-        let wrong =
-            |_| Problem::bad_request(format!("invalid record number {seq:?} in the path: expected a whole number from 0"));
-        let seq = seq.parse().map_err(wrong)?;
-        Ok(Self { session, seq })
+        Ok(Self { session, seq: number_in_path("record number", &seq)? })
     }
+}
+
+/// The session in the path, the number of one of its records, and that of one of its messages.
+#[derive(Debug)]
+pub(crate) struct SessionMessage {
+    pub(crate) session: SessionId,
+    pub(crate) seq: u64,
+    pub(crate) n: usize,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionMessage {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (id, seq, n): (String, String, String) = in_path(parts, state, "session id or number").await?;
+        let session = SessionId::stored(id).map_err(|e| Problem::bad_request(e.to_string()))?;
+        let (seq, n) = (number_in_path("record number", &seq)?, number_in_path("message number", &n)?);
+        Ok(Self { session, seq, n })
+    }
+}
+
+fn number_in_path<N: FromStr>(what: &str, text: &str) -> Result<N, Problem> {
+    let wrong = |_| Problem::bad_request(format!("invalid {what} {text:?} in the path: expected a whole number from 0"));
+    text.parse().map_err(wrong)
 }
 
 /// The owner in the path.
@@ -111,17 +132,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(e) => Err(Problem::bad_request(format!("invalid query: {}", innermost(&e)))),
+            Err(e) => {
+                // The cause without axum's words around it. It names the parameter.
+                let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+                Err(Problem::bad_request(format!("invalid query: {cause}")))
+            }
         }
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// Longer bodies are parsed on a thread of their own, so that other requests continue.
@@ -133,11 +150,17 @@ pub(crate) const SHORT_BODY: usize = 8 * 1024;
 /// How long such a body may take to arrive.
 const SHORT_TIME: Duration = Duration::from_secs(10);
 
+/// A request's JSON body.
+pub trait RequestBody: DeserializeOwned {
+    /// A short body of this shape, which an error shows to someone who sent another.
+    const SHAPE: &'static str;
+}
+
 /// A JSON body, and the memory reserved for it until the request is done.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T, pub(crate) Held);
 
-impl<T: DeserializeOwned + Send + 'static> FromRequest<Service> for JsonBody<T> {
+impl<T: RequestBody + Send + 'static> FromRequest<Service> for JsonBody<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, service: &Service) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -219,7 +242,7 @@ fn late() -> Problem {
 }
 
 /// Parses JSON; errors have the place: line and column of invalid JSON, or the pointer to an invalid value.
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn read<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
     let value = json::parse_document(bytes).map_err(|e| {
         let problem = Problem::bad_request(e.to_string()).with("line", e.line()).with("column", e.column());
         match e.byte() {
@@ -229,8 +252,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     // Serde would accept an array for the fields in their order.
     if !value.is_object() {
-        let detail = "invalid body: expected a JSON object; put a list of messages into one: {\"messages\": [ … ]} (at \"\")";
-        return Err(Problem::invalid(detail).with("pointer", ""));
+        return Err(Problem::invalid(format!("invalid body: expected a JSON object such as {}", T::SHAPE)).at(""));
     }
     serde_path_to_error::deserialize(value).map_err(|e| {
         let pointer = pointer(e.path());
@@ -338,6 +360,10 @@ mod tests {
     #[allow(dead_code, reason = "only its errors are looked at")]
     struct Sample {
         list: Vec<Item>,
+    }
+
+    impl RequestBody for Sample {
+        const SHAPE: &'static str = r#"{"list": [{"n": 1}]}"#;
     }
 
     #[derive(Debug, Deserialize)]

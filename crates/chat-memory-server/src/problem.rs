@@ -18,10 +18,12 @@ pub const NO_SUCH_PATH: &str = "unknown path: /openapi.json describes all paths"
 pub const NO_SUCH_METHOD: &str = "method not allowed on this path: the Allow header lists those that are";
 
 /// An error response: a status, a sentence, and what a client needs to continue.
-#[derive(Debug)]
+///
+/// Its response carries it as an extension, so that the console can show it as a page.
+#[derive(Debug, Clone)]
 pub struct Problem(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     status: StatusCode,
     kind: &'static str,
@@ -196,6 +198,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let problem = self.clone();
         let Inner { status, kind, detail, more, headers } = *self.0;
         let mut document = Map::new();
         document.insert("type".into(), format!("urn:chat-memory:problem:{kind}").into());
@@ -206,6 +209,7 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(Value::Object(document))).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         response.headers_mut().extend(headers);
+        response.extensions_mut().insert(problem);
         response
     }
 }

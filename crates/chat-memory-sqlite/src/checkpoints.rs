@@ -20,8 +20,8 @@ use chat_memory_core::store::Cost;
 /// A page ends after this many bytes of bodies, so that reading many large rows does not need much memory at once.
 const PAGE_BYTES: usize = 4_000_000;
 
-/// How many partitions a page has.
-const PARTITIONS: usize = 1_000;
+/// How many partitions a page has: as many as a page of sessions.
+const PARTITIONS: usize = 100;
 
 pub(super) const UP: &str =
     "SELECT sort, body, purge_at FROM checkpoints WHERE partition = ?1 AND sort >= ?2 AND sort <= ?3 ORDER BY sort LIMIT ?4";

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::extract::RequestBody;
+
 /// What an operation cost. SQLite has no units, and counts a transaction as a request.
 #[derive(Debug, ToSchema)]
 #[allow(dead_code, reason = "it is only described: the library writes it")]
@@ -74,6 +76,10 @@ pub struct AppendBody {
     /// Finishes the same append, which ended in doubt with this ticket. Not together with an Idempotency-Key
     #[schema(pattern = r"^[A-Za-z0-9_-]+$")]
     pub ticket: Option<String>,
+}
+
+impl RequestBody for AppendBody {
+    const SHAPE: &'static str = r#"{"messages": [{"role": "user", "content": "Hi"}]}"#;
 }
 
 /// Where an append landed.
@@ -146,6 +152,10 @@ pub struct RewindBody {
     pub messages: Vec<Value>,
 }
 
+impl RequestBody for RewindBody {
+    const SHAPE: &'static str = r#"{"turns": 1}"#;
+}
+
 /// What a rewind did.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RewoundBody {
@@ -198,6 +208,10 @@ pub struct RedactBody {
     pub dry_run: bool,
 }
 
+impl RequestBody for RedactBody {
+    const SHAPE: &'static str = r#"{"message": 0}"#;
+}
+
 /// What a redaction did.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RedactedBody {
@@ -234,6 +248,10 @@ pub struct ForkBody {
     #[serde(default)]
     #[schema(default = false)]
     pub dry_run: bool,
+}
+
+impl RequestBody for ForkBody {
+    const SHAPE: &'static str = r#"{"to": "trip-rome"}"#;
 }
 
 /// What a fork made.
@@ -446,6 +464,10 @@ pub struct SessionChange {
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
     pub owner: Option<Option<String>>,
+}
+
+impl RequestBody for SessionChange {
+    const SHAPE: &'static str = r#"{"title": "Trip to Rome"}"#;
 }
 
 /// Distinguishes null from a missing field.

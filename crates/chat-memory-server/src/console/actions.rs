@@ -162,7 +162,7 @@ pub(crate) async fn ask_to_take_back(
     Params(From { from }): Params<From>,
 ) -> Result<Response, Refused> {
     viewer.must_write()?;
-    let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
+    let problem = |e| viewer.access.problem(&e);
     let load = from.map_or(Load::turns(1), |seq| Load::all().since(seq));
     let history = viewer.access.store.load(&session, &load).await.map_err(problem)?;
     let view = MessageView::new(&session, &viewer);
@@ -171,7 +171,7 @@ pub(crate) async fn ask_to_take_back(
         Some(seq) => (entries_of(&history), format!("record {seq} is no longer in this session")),
     };
     if entries.is_empty() || from.is_some_and(|seq| history.records.first().is_none_or(|first| first.seq != seq)) {
-        return Err(Refused::from(Problem::invalid(none)).in_session(&session));
+        return Err(Problem::invalid(none).into());
     }
     let messages = count(entries.iter().filter(|(_, entry)| entry.as_message().is_some()).count(), "message");
     let question = Question {
@@ -228,8 +228,7 @@ pub(crate) async fn take_back(Session(session): Session, Posted { viewer, fields
         Some(Ok(seq)) => (Back::To(seq), "?done=taken-back-from"),
         Some(Err(_)) => return Err(Problem::bad_request("the form does not name a record; open it again").into()),
     };
-    let rewound = operations::rewind(&viewer.access, &session, back, Vec::new(), Some(shown), Held::default()).await;
-    rewound.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    operations::rewind(&viewer.access, &session, back, Vec::new(), Some(shown), Held::default()).await?;
     Ok(Redirect::to(&session_path(&session, done)))
 }
 
@@ -253,7 +252,7 @@ pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> R
 /// Clears a session
 pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let clear = Append::clear().with_key(Draft::of(&fields).key);
-    operations::clear(&viewer.access, &session, clear).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    operations::clear(&viewer.access, &session, clear).await?;
     Ok(Redirect::to(&session_path(&session, "?done=cleared")))
 }
 
@@ -275,7 +274,7 @@ pub(crate) async fn ask_to_delete(viewer: Viewer, Session(session): Session) -> 
 
 /// Deletes a session
 pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Posted) -> Result<Redirect, Refused> {
-    operations::delete(&viewer.access, &session).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    operations::delete(&viewer.access, &session).await?;
     Ok(Redirect::to("/console?done=deleted"))
 }
 
@@ -283,7 +282,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let title = fields.get("title").map(|title| title.trim().to_owned());
     let update = SessionUpdate::default().with_title(title);
-    operations::update(&viewer.access, &session, update).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    operations::update(&viewer.access, &session, update).await?;
     Ok(Redirect::to(&session_path(&session, "?done=entitled")))
 }
 

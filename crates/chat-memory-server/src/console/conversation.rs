@@ -24,7 +24,7 @@ pub(crate) async fn conversation(
 ) -> Result<Response, Refused> {
     let access = &viewer.access;
     let history = part.load(access, &session).await;
-    let history = history.map_err(|e| Refused::from(access.problem(&e)).in_session(&session))?;
+    let history = history.map_err(|e| access.problem(&e))?;
     // Without a directory the store knows nothing more about a session.
     let info = if viewer.has_directory() { access.store.session(&session).await.map_err(|e| access.problem(&e))? } else { None };
     let view = View { viewer: &viewer, session: &session, history: &history, info: info.as_ref(), is_newest: part.is_end() };

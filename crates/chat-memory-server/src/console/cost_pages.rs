@@ -68,7 +68,7 @@ fn how() -> Markup {
 
 /// What a session costs
 pub(crate) async fn of_session(viewer: Viewer, Session(session): Session) -> Result<impl axum::response::IntoResponse, Refused> {
-    let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
+    let problem = |e| viewer.access.problem(&e);
     let costs = estimate(&*viewer.access.store, &session, Instant::now() + PATIENCE).await.map_err(problem)?;
     let main = html! {
         nav.crumbs aria-label="Breadcrumb" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(&session, "")) { (session) } }

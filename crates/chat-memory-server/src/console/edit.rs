@@ -87,8 +87,8 @@ fn behind(history: &History, kept: usize) -> Vec<(Place, &Entry)> {
 /// Shows the form that edits a user's message
 pub(crate) async fn ask_to_edit(viewer: Viewer, Session(session): Session, Params(at): Params<At>) -> Result<Response, Refused> {
     viewer.must_write()?;
-    let history = from(&viewer, &session, at).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
-    let message = edited(&history, at).map_err(|problem| Refused::from(problem).in_session(&session))?;
+    let history = from(&viewer, &session, at).await?;
+    let message = edited(&history, at)?;
     Ok(edit_page(&viewer, &session, &history, at, &message.text(), &history.position, None).into_response())
 }
 
@@ -212,10 +212,10 @@ pub(crate) async fn ask_to_regenerate(
     Params(at): Params<At>,
 ) -> Result<Response, Refused> {
     viewer.must_write()?;
-    let (history, user) = turn_of(&viewer, &session, at).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    let (history, user) = turn_of(&viewer, &session, at).await?;
     let gone = behind(&history, user.n + 1);
     if gone.is_empty() {
-        return Err(Refused::from(Problem::invalid("the answer is no longer in this session")).in_session(&session));
+        return Err(Problem::invalid("the answer is no longer in this session").into());
     }
     let last = history.records.last().map_or(user.seq, |record| record.seq);
     let question = Question {
@@ -247,6 +247,6 @@ pub(crate) async fn regenerate(Session(session): Session, Posted { viewer, field
         must_be_at(&viewer, &history, &shown)?;
         operations::replace(&viewer.access, &session, instead(&history, user.n + 1, None)?, Held::default()).await
     };
-    done.await.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    done.await?;
     Ok(Redirect::to(&session_path(&session, "?done=regenerate")))
 }

@@ -35,8 +35,7 @@ pub(crate) async fn export(
         }
         lines
     };
-    let lines = operations::records(&viewer.access, &session, false, write).await;
-    let lines = lines.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    let lines = operations::records(&viewer.access, &session, false, write).await?;
     let plain: String = session.as_str().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let encoded = query(session.as_str());
     let disposition = format!("attachment; filename=\"{plain}.{format}.jsonl\"; filename*=UTF-8''{encoded}.{format}.jsonl");

@@ -32,7 +32,7 @@ impl Point {
 pub(crate) async fn ask(viewer: Viewer, Session(session): Session, Params(point): Params<Point>) -> Result<Response, Refused> {
     viewer.must_write()?;
     let plan = operations::plan_fork(&viewer.access, &session, &SessionId::random(), &point.fork()).await;
-    let plan = plan.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    let plan = plan?;
     Ok(page(&viewer, &session, Some(&plan), plan.seq, ["", ""], &Draft::new(), None).into_response())
 }
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::{Load, REDACTED, Record};
@@ -19,6 +18,7 @@ use super::markdown::{image, markdown};
 use super::page::{Refused, count, session_path, size};
 use super::place::{address_of, older_than};
 use super::viewer::{Kind, Viewer};
+use crate::extract::{SessionMessage, SessionRecord};
 use crate::problem::Problem;
 
 /// The longest text shown completely, in bytes; browsers take seconds to lay out millions.
@@ -380,13 +380,11 @@ pub(crate) fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
 
 /// Finds a visible record of a session by its number.
 async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, Refused> {
-    let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(session);
+    let problem = |e| viewer.access.problem(&e);
     let load = Load::records(1).before(older_than(seq.saturating_add(1)));
     let history = viewer.access.store.load(session, &load).await.map_err(problem)?;
     let found = history.records.into_iter().find(|record| record.seq == seq);
-    found.ok_or_else(|| {
-        Refused::from(Problem::not_found(format!("record {seq} is no longer in this session"))).in_session(session)
-    })
+    found.ok_or_else(|| Problem::not_found(format!("record {seq} is no longer in this session")).into())
 }
 
 /// The complete text of a shortened one: as plain text, so that no browser interprets it.
@@ -397,23 +395,17 @@ pub(crate) fn plain(text: String) -> Plain {
 }
 
 /// All of a record, as JSON
-pub(crate) async fn record(viewer: Viewer, Path((session, seq)): Path<(String, u64)>) -> Result<Plain, Refused> {
-    let session = session_of(session)?;
+pub(crate) async fn record(viewer: Viewer, SessionRecord { session, seq }: SessionRecord) -> Result<Plain, Refused> {
     let record = find(&viewer, &session, seq).await?;
     let messages: Vec<Value> = record.entries.iter().map(Entry::to_value).collect();
     Ok(plain(pretty(&serde_json::json!({ "seq": seq, "metadata": record.metadata, "messages": messages }))))
 }
 
 /// The text of a message
-pub(crate) async fn text(viewer: Viewer, Path((session, seq, n)): Path<(String, u64, usize)>) -> Result<Plain, Refused> {
-    let session = session_of(session)?;
+pub(crate) async fn text(viewer: Viewer, SessionMessage { session, seq, n }: SessionMessage) -> Result<Plain, Refused> {
     let record = find(&viewer, &session, seq).await?;
-    let missing = || Refused::from(Problem::not_found(format!("record {seq} has no message {n}"))).in_session(&session);
+    let missing = || Problem::not_found(format!("record {seq} has no message {n}"));
     Ok(plain(record.entries.get(n).and_then(Entry::as_message).ok_or_else(missing)?.text()))
-}
-
-fn session_of(id: String) -> Result<SessionId, Refused> {
-    SessionId::new(id).map_err(|e| Problem::bad_request(e.to_string()).into())
 }
 
 /// Formats JSON over several lines; leaves any other text, and shortened text, unchanged.

@@ -2,9 +2,8 @@
 //! to open pages; everything else works without scripts.
 
 use axum::Router;
-use axum::middleware::from_fn;
 use axum::response::Redirect;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use crate::problem::Problem;
 use crate::service::Service;
@@ -23,7 +22,7 @@ mod form;
 mod login;
 mod markdown;
 mod message;
-mod page;
+pub(crate) mod page;
 mod place;
 mod redact;
 mod search;
@@ -46,6 +45,7 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route("/console/threads", get(threads::list))
         .route("/console/threads/{id}", get(threads::thread))
         .route("/console/threads/{id}/state", get(threads::whole))
+        .route("/console/threads/{id}/delete", get(threads::ask_to_delete).post(threads::delete))
         .route("/console/login", get(login::form).post(login::login))
         .route("/console/logout", post(login::logout).get(home))
         .route("/console/assets/{version}/{name}", get(assets::file))
@@ -66,8 +66,12 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route(&session("/records/{seq}/messages/{n}"), get(message::text))
         .route(&session("/events"), get(events::events))
         .route("/console/", get(home))
-        .route("/console/{*rest}", get(nowhere))
-        .layer(from_fn(page::alone))
+        .route("/console/{*rest}", any(nowhere))
+}
+
+/// Whether a path is the console's, so that someone at a browser reads the response.
+pub(crate) fn has(path: &str) -> bool {
+    path == "/" || path == "/console" || path.starts_with("/console/")
 }
 
 /// Redirects to the console.

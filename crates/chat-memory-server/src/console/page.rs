@@ -1,12 +1,10 @@
 //! What all pages share: their frame, their header, and the look of errors.
 
-use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use chat_memory::SessionId;
 use maud::{DOCTYPE, Markup, html};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::assets::ADDRESSES;
 use super::viewer::Viewer;
@@ -22,9 +20,17 @@ const REFERRERS: HeaderValue = HeaderValue::from_static("same-origin");
 /// Characters that are not escaped in a path or a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Sets the headers that isolate a page.
-pub(crate) async fn alone(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Completes a response of the console, whatever sent it: shows problem documents as pages, and sets the headers that isolate a page.
+pub(crate) fn of_console(path: &str, mut response: Response) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let page = Refused::from(problem).back_from(path).into_response();
+        let (parts, body) = page.into_parts();
+        // The headers of other layers stay, such as Allow.
+        let own = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::WWW_AUTHENTICATE];
+        own.iter().for_each(|name| drop(response.headers_mut().remove(name)));
+        response.headers_mut().extend(parts.headers);
+        *response.body_mut() = body;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, REFERRERS);
@@ -183,7 +189,11 @@ pub(crate) struct Refused(Box<Why>);
 #[derive(Debug)]
 enum Why {
     Login(String),
-    Problem { problem: Problem, to: String, back: &'static str },
+    /// Without a way back, [`of_console`] makes the page, with the one that the path implies.
+    Problem {
+        problem: Problem,
+        back: Option<(String, &'static str)>,
+    },
 }
 
 impl Refused {
@@ -194,21 +204,31 @@ impl Refused {
 
     /// The same, with a link to continue.
     pub(crate) fn back(mut self, path: impl Into<String>, words: &'static str) -> Self {
-        if let Why::Problem { to, back, .. } = &mut *self.0 {
-            (*to, *back) = (path.into(), words);
+        if let Why::Problem { back, .. } = &mut *self.0 {
+            *back = Some((path.into(), words));
         }
         self
     }
 
-    /// The same, with a link back to a session.
-    pub(crate) fn in_session(self, session: &SessionId) -> Self {
-        self.back(session_path(session, ""), "Back to the session")
+    /// The same, with a link back from this path: to the session or the list that it is about.
+    fn back_from(self, path: &str) -> Self {
+        let to_list = |refused: Self| refused.back("/console", "Back to the sessions");
+        let mut below = path.strip_prefix("/console/").unwrap_or_default().split('/');
+        match (below.next(), below.next()) {
+            (Some("sessions"), Some(id)) => match percent_decode_str(id).decode_utf8().map(SessionId::stored) {
+                Ok(Ok(session)) => self.back(session_path(&session, ""), "Back to the session"),
+                _ => to_list(self),
+            },
+            (Some("search"), _) => self.back("/console/search", "Search again"),
+            (Some("threads"), _) => self.back("/console/threads", "Back to the threads"),
+            _ => to_list(self),
+        }
     }
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(Why::Problem { problem, to: "/console".into(), back: "Back to the sessions" }))
+        Self(Box::new(Why::Problem { problem, back: None }))
     }
 }
 
@@ -217,7 +237,8 @@ impl IntoResponse for Refused {
         let (problem, to, back) = match *self.0 {
             Why::Login(path) if path == "/console" => return Redirect::to("/console/login").into_response(),
             Why::Login(path) => return Redirect::to(&format!("/console/login?next={}", query(&path))).into_response(),
-            Why::Problem { problem, to, back } => (problem, to, back),
+            Why::Problem { problem, back: None } => return problem.into_response(),
+            Why::Problem { problem, back: Some((to, back)) } => (problem, to, back),
         };
         let status = problem.status();
         let words = words(&problem);
@@ -248,6 +269,7 @@ pub(crate) fn words(problem: &Problem) -> String {
         "in-doubt" => {
             "The store did not answer, so this may have been stored or not. Send it again: it is never stored twice.".into()
         }
+        "method-not-allowed" => "This address takes no such request. Open the page, and use its form.".into(),
         "key-reused" => "This form has already stored another text. Send it again to store this one, too.".into(),
         _ => sentence(problem.detail()),
     }

@@ -2,7 +2,6 @@
 //!
 //! Addresses name records by number, so they stay valid when the service restarts.
 
-use axum::extract::Query;
 use axum::response::Redirect;
 use chat_memory::store::{ChatStore, History, Load, PageCursor};
 use chat_memory::{Error, SessionId, Timestamp};
@@ -12,7 +11,7 @@ use super::costs::newest;
 use super::page::{Refused, query, session_path};
 use super::viewer::Viewer;
 use crate::auth::Access;
-use crate::extract::Session;
+use crate::extract::{Params, Session};
 use crate::operations::{PAGE, cursor};
 use crate::problem::Problem;
 
@@ -98,8 +97,7 @@ pub(crate) struct Target {
 }
 
 /// Redirects to a place in a session
-pub(crate) async fn go(viewer: Viewer, Session(session): Session, Query(target): Query<Target>) -> Result<Redirect, Refused> {
-    let in_session = |problem: Problem| Refused::from(problem).in_session(&session);
+pub(crate) async fn go(viewer: Viewer, Session(session): Session, Params(target): Params<Target>) -> Result<Redirect, Refused> {
     let to = match target.to.trim() {
         "" | "end" => return Ok(Redirect::to(&session_path(&session, ""))),
         "start" => 0,
@@ -107,13 +105,13 @@ pub(crate) async fn go(viewer: Viewer, Session(session): Session, Query(target):
             (Ok(seq), _) => seq,
             (_, Some(date)) => {
                 let found = since(&*viewer.access.store, &session, date).await;
-                found.map_err(|e| in_session(viewer.access.problem(&e)))?
+                found.map_err(|e| viewer.access.problem(&e))?
             }
             _ => {
                 let detail = format!(
                     "invalid place {text:?}: expected a record's number, or a date such as 2026-11-28 or 2026-11-28 14:30, in UTC"
                 );
-                return Err(in_session(Problem::bad_request(detail)));
+                return Err(Problem::bad_request(detail).into());
             }
         },
     };

@@ -28,8 +28,7 @@ pub(crate) struct At {
 /// Asks which message of a record to redact, and what to put in its place
 pub(crate) async fn ask(viewer: Viewer, Session(session): Session, Params(At { seq }): Params<At>) -> Result<Response, Refused> {
     viewer.must_write()?;
-    let found = operations::redact(&viewer.access, &session, seq, Redaction::new().dry_run(), Held::default()).await;
-    let found = found.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    let found = operations::redact(&viewer.access, &session, seq, Redaction::new().dry_run(), Held::default()).await?;
     Ok(page(&viewer, &session, &found, REPLACEMENT, None).into_response())
 }
 
@@ -74,7 +73,6 @@ fn page<'a>(viewer: &'a Viewer, session: &SessionId, found: &Redacted, replaceme
 
 /// Redacts a record, or one of its messages
 pub(crate) async fn redact(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Response, Refused> {
-    let within = |problem: Problem| Refused::from(problem).in_session(&session);
     let unnamed = || Problem::bad_request("the form does not name a record; open it again");
     let seq = fields.get("seq").and_then(|seq| seq.parse().ok()).ok_or_else(unnamed)?;
     let id = fields.get("id").and_then(|id| id.parse().ok()).ok_or_else(unnamed)?;
@@ -88,7 +86,7 @@ pub(crate) async fn redact(Session(session): Session, Posted { viewer, fields, .
         Err(problem) => {
             // What was written into the form is shown again with the record, if that is still there.
             let found = operations::redact(&viewer.access, &session, seq, Redaction::new().dry_run(), Held::default()).await;
-            let Ok(found) = found else { return Err(within(problem)) };
+            let Ok(found) = found else { return Err(problem.into()) };
             let said = words(&problem);
             Ok(answer(problem, page(&viewer, &session, &found, replacement, Some(&said))))
         }

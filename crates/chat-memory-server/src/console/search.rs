@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::message::when;
-use super::page::{Page, Refused, count, number, query, session_path};
+use super::page::{Page, Refused, answer, count, number, query, session_path, words};
 use super::place::{address_of, date};
 use super::sessions::name_of;
 use super::viewer::{Kind, Viewer};
@@ -78,9 +78,13 @@ impl Wanted {
 
 /// What a search finds
 pub(crate) async fn search(viewer: Viewer, Params(wanted): Params<Wanted>) -> Result<Response, Refused> {
-    let page = match wanted.is_empty() {
-        true => None,
-        false => Some(operations::search(&viewer.access, wanted.query()?, wanted.after.as_deref()).await?),
+    let find = async || match wanted.is_empty() {
+        true => Ok(None),
+        false => operations::search(&viewer.access, wanted.query()?, wanted.after.as_deref()).await.map(Some),
+    };
+    let (page, refused) = match find().await {
+        Ok(page) => (page, None),
+        Err(problem) => (None, Some(problem)),
     };
     let main = html! {
         nav.crumbs aria-label="Breadcrumb" {
@@ -88,11 +92,17 @@ pub(crate) async fn search(viewer: Viewer, Params(wanted): Params<Wanted>) -> Re
             @if let Ok(session) = SessionId::stored(wanted.session.as_str()) { " / " a dir="auto" href=(session_path(&session, "")) { (session) } }
         }
         h1 { @if wanted.session.is_empty() { "Search" } @else { "Search this session" } }
+        @if let Some(problem) = &refused { p.error role="alert" { (words(problem)) } }
         (form(&wanted))
         @if let Some(note) = cost_of_search(&viewer, &wanted) { p.small { (note) } }
         @if let Some(page) = &page { (found(&wanted, page)) }
     };
-    Ok(Page { title: "Search", viewer: Some(&viewer), class: "list", main }.into_response())
+    let page = Page { title: "Search", viewer: Some(&viewer), class: "list", main };
+    // What was asked for stays in the form, to be corrected.
+    Ok(match refused {
+        Some(problem) => answer(problem, page),
+        None => page.into_response(),
+    })
 }
 
 fn form(wanted: &Wanted) -> Markup {

@@ -1,12 +1,13 @@
-//! LangGraph's threads: the list, and a thread's messages and state at a checkpoint.
+//! LangGraph's threads: the list, a thread's messages and state at a checkpoint, and its deletion.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use chat_memory::{SessionId, Timestamp};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::form::Posted;
 use super::message::{MessageView, Plain, folded, plain, pretty, when};
-use super::page::{Page, Refused, query, size};
+use super::page::{Page, Refused, notice, query, size, token};
 use super::viewer::Viewer;
 use crate::extract::{Params, Thread};
 use crate::operations::{self, CHECKPOINTS};
@@ -16,12 +17,15 @@ use crate::threads::{self, CheckpointInfo, ThreadInfo, ThreadState};
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listing {
     after: Option<String>,
+    /// The action that led to this page.
+    done: Option<String>,
 }
 
 /// The list of threads
-pub(crate) async fn list(viewer: Viewer, Params(Listing { after }): Params<Listing>) -> Result<Response, Refused> {
+pub(crate) async fn list(viewer: Viewer, Params(Listing { after, done }): Params<Listing>) -> Result<Response, Refused> {
     let page = operations::threads::list(&viewer.access, after.as_deref()).await?;
     let main = html! {
+        @if done.as_deref() == Some("deleted") { (notice("The thread was deleted.")) }
         div.head { h1 { "Threads" } }
         p.small { "What LangGraph's checkpointers keep in this store. Sorted by last activity within a page." }
         @if page.items.is_empty() {
@@ -70,24 +74,49 @@ pub(crate) struct Wanted {
 /// A thread at a checkpoint
 pub(crate) async fn thread(viewer: Viewer, Thread(thread): Thread, Params(wanted): Params<Wanted>) -> Result<Response, Refused> {
     let state = operations::threads::state(&viewer.access, &thread, wanted.checkpoint.as_deref());
-    let (state, _) = state.await.map_err(to_list)?;
+    let (state, _) = state.await?;
     let page = operations::threads::checkpoints(&viewer.access, &thread, wanted.after.as_deref(), CHECKPOINTS);
-    let page = page.await.map_err(to_list)?;
-    let main = View { thread: &thread, state: &state, page: &page, wanted: &wanted }.main();
+    let page = page.await?;
+    let main = View { thread: &thread, state: &state, page: &page, wanted: &wanted, may_write: viewer.may_write() }.main();
     Ok(Page { title: thread.as_str(), viewer: Some(&viewer), class: "conversation", main }.into_response())
+}
+
+/// Asks whether to delete a thread
+pub(crate) async fn ask_to_delete(viewer: Viewer, Thread(thread): Thread) -> Result<Response, Refused> {
+    viewer.must_write()?;
+    let address = path(thread.as_str());
+    let main = html! {
+        (crumbs(&thread))
+        h1 { "Delete this thread?" }
+        p { "All its checkpoints are deleted from the store, those of its subgraphs, too. A run that is under way on it fails with its next checkpoint. This cannot be undone." }
+        form.ask method="post" action=(format!("{address}/delete")) {
+            (token(&viewer))
+            button.danger type="submit" { "Delete" }
+            " "
+            a.button href=(address) { "Cancel" }
+        }
+    };
+    Ok(Page { title: "Delete this thread?", viewer: Some(&viewer), class: "narrow", main }.into_response())
+}
+
+/// Deletes a thread
+pub(crate) async fn delete(Thread(thread): Thread, Posted { viewer, .. }: Posted) -> Result<Redirect, Refused> {
+    operations::threads::delete(&viewer.access, &thread).await?;
+    Ok(Redirect::to(&format!("{LIST}?done=deleted")))
+}
+
+/// The navigation back from a page about a thread.
+fn crumbs(thread: &SessionId) -> Markup {
+    html! { nav.crumbs aria-label="Breadcrumb" { a href=(LIST) { "Threads" } " / " a dir="auto" href=(path(thread.as_str())) { (thread) } } }
 }
 
 /// All of a thread's state, as JSON
 pub(crate) async fn whole(viewer: Viewer, Thread(thread): Thread, Params(wanted): Params<Wanted>) -> Result<Plain, Refused> {
     let state = operations::threads::state(&viewer.access, &thread, wanted.checkpoint.as_deref());
-    let (ThreadState { checkpoint, messages, values, writes }, _) = state.await.map_err(to_list)?;
+    let (ThreadState { checkpoint, messages, values, writes }, _) = state.await?;
     let messages: Vec<_> = messages.iter().map(chat_memory::Entry::to_value).collect();
     let all = serde_json::json!({"checkpoint": checkpoint, "messages": messages, "values": values, "writes": writes});
     Ok(plain(pretty(&all)))
-}
-
-fn to_list(problem: crate::problem::Problem) -> Refused {
-    Refused::from(problem).back(LIST, "Back to the threads")
 }
 
 struct View<'a> {
@@ -95,6 +124,7 @@ struct View<'a> {
     state: &'a ThreadState,
     page: &'a threads::Page<CheckpointInfo>,
     wanted: &'a Wanted,
+    may_write: bool,
 }
 
 impl View<'_> {
@@ -140,6 +170,7 @@ impl View<'_> {
                     @if let Some(parent) = &checkpoint.parent { div { dt { "Parent" } dd { a href=(self.at(parent)) { code { (parent) } } } } }
                 }
                 p { a href=(whole) { "All of it as JSON" } }
+                @if self.may_write { p { a href=(format!("{}/delete", path(self.thread.as_str()))) { "Delete the thread…" } } }
             }
         }
     }

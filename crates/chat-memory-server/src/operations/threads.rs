@@ -1,4 +1,4 @@
-//! LangGraph's threads: lists, and the state at a checkpoint.
+//! LangGraph's threads: lists, the state at a checkpoint, and deletion.
 
 use chat_memory::store::Cost;
 use chat_memory::{Error, SessionId};
@@ -44,6 +44,14 @@ pub(crate) async fn state(access: &Access, thread: &SessionId, id: Option<&str>)
         None => Problem::not_found(format!("no thread {:?}: a thread begins with its first checkpoint", thread.as_str())),
     })?;
     Ok((state, found.cost))
+}
+
+/// Deletes a thread with all its checkpoints, even if the client disconnects.
+pub(crate) async fn delete(access: &Access, thread: &SessionId) -> Result<(), Problem> {
+    let store = access.checkpoints().await?;
+    let (within, thread) = (access.clone(), thread.clone());
+    let work = async move { counted(&within, store.delete_thread(&thread).await, |cost| *cost).map(drop) };
+    access.service.write(work).await
 }
 
 fn counted<T>(access: &Access, result: Result<T, Error>, cost: impl FnOnce(&T) -> Cost) -> Result<T, Problem> {

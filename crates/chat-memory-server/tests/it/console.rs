@@ -383,6 +383,63 @@ async fn new_records_arrive_as_html_events() {
 }
 
 #[tokio::test]
+async fn refused_request_of_a_browser_is_answered_with_a_page_and_the_way_back() {
+    let site = Site::open();
+    let client = site.client();
+    site.append("trip", &[(Role::User, "Hello")]).await;
+    let (sessions, session, threads) = ("href=\"/console\"", "href=\"/console/sessions/trip\"", "href=\"/console/threads\"");
+    for (path, words, back) in [
+        ("/console?order=x", "order: unknown variant `x`, expected `started` or `recent`", sessions),
+        ("/console?before=x", "before: ", sessions),
+        ("/console?after=x", "Invalid cursor", sessions),
+        ("/console/costs?all=x", "all: ", sessions),
+        ("/console/costs?after=x", "Invalid cursor", sessions),
+        ("/console/sessions/trip?at=abc", "at: invalid digit", session),
+        ("/console/sessions/trip?before=-1", "before: ", session),
+        ("/console/sessions/trip/rewind?from=x", "from: ", session),
+        ("/console/sessions/trip/edit?seq=x", "seq: ", session),
+        ("/console/sessions/trip/edit", "missing field `seq`", session),
+        ("/console/sessions/trip/regenerate?seq=x", "seq: ", session),
+        ("/console/sessions/trip/redact?seq=x", "seq: ", session),
+        ("/console/sessions/trip/fork?seq=x", "seq: ", session),
+        ("/console/sessions/trip/go?to=yesterday", "Invalid place", session),
+        ("/console/sessions/trip/go?to=1&to=2", "duplicate field `to`", session),
+        ("/console/sessions/trip/export?format=x", "Unknown message format", session),
+        ("/console/sessions/trip/events?after=x", "Invalid after", session),
+        ("/console/sessions/trip/records/x", "Invalid record number", session),
+        ("/console/sessions/trip/records/0/messages/x", "Invalid message number", session),
+        ("/console/sessions/%FF", "percent-encoded", sessions),
+        ("/console/sessions/%FF/export", "percent-encoded", sessions),
+        ("/console/search?titles=x", "titles: ", "href=\"/console/search\""),
+        ("/console/search?q=a&since=x", "Invalid first day", "value=\"a\""),
+        ("/console/search?q=a&after=x", "Invalid cursor", "value=\"a\""),
+        ("/console/threads?after=x", "Invalid cursor", threads),
+        ("/console/threads/%FF", "percent-encoded", threads),
+        ("/console/login?next=a&next=b", "duplicate field `next`", sessions),
+    ] {
+        let page = client.get(path).await;
+        assert_eq!((page.status, page.header("content-type")), (StatusCode::BAD_REQUEST, "text/html; charset=utf-8"), "{path}");
+        assert!(page.text.contains("role=\"alert\"") && page.text.contains(words), "{path}: {}", page.text);
+        assert!(page.text.contains(back), "{path}: {}", page.text);
+        assert_harmless(path, &page);
+    }
+    let form = |action: &str| console_client::Form { action: action.to_owned(), fields: Vec::new() };
+    let page = client.post(&form("/console"), &[]).await;
+    assert_eq!((page.status, page.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET,HEAD"));
+    assert!(page.text.contains("Open the page, and use its form.") && page.text.contains(sessions), "{}", page.text);
+    for path in ["/console/nothing", "/console/sessions/trip/nothing"] {
+        for page in [client.get(path).await, client.post(&form(path), &[]).await] {
+            assert!(page.status == StatusCode::NOT_FOUND && page.text.contains("Page not found"), "{path}: {}", page.text);
+        }
+    }
+    let long = client.get(&format!("/console?owner={}", "x".repeat(10_000))).await;
+    assert!(long.status == StatusCode::URI_TOO_LONG && long.text.contains("too long"), "{}", long.text);
+    assert_harmless("a long path", &long);
+    let foreign = client.with(("host", "evil.example")).get("/").await;
+    assert!(foreign.status == StatusCode::MISDIRECTED_REQUEST && foreign.text.contains("role=\"alert\""), "{}", foreign.text);
+}
+
+#[tokio::test]
 async fn user_text_has_automatic_direction() {
     let site = Site::open();
     let client = site.client();

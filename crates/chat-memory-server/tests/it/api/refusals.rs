@@ -114,6 +114,27 @@ async fn invalid_values_are_named_by_json_pointer() {
 }
 
 #[tokio::test]
+async fn body_of_another_shape_is_answered_with_an_example_that_the_route_accepts() {
+    let api = Api::at("memory:");
+    api.turn("s", "x").await;
+    for (method, path) in [
+        (Method::POST, messages("s")),
+        (Method::POST, "/v1/sessions/s/rewind".into()),
+        (Method::POST, "/v1/sessions/s/records/0/redact".into()),
+        (Method::POST, "/v1/sessions/s/fork".into()),
+        (Method::PATCH, "/v1/sessions/s".into()),
+    ] {
+        let problem = api.raw(method.clone(), &path, &JSON, "[]").await.problem(422, "invalid");
+        assert_eq!(problem["pointer"], "");
+        let detail = problem["detail"].as_str().expect("a text");
+        let example = detail.strip_prefix("invalid body: expected a JSON object such as ").expect(detail);
+        let example = example.strip_suffix(" (at \"\")").expect(detail).to_owned();
+        let answer = api.raw(method, &path, &JSON, example.clone()).await;
+        assert!(answer.status.is_success(), "{path}: {example}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn body_must_have_a_json_content_type() {
     let api = Api::at("memory:");
     let body = json!({"messages": [user("x")]}).to_string();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use axum::http::Method;
 use chat_memory::SessionId;
 use chat_memory::checkpoints::{NewCheckpoint, Typed};
 use chat_memory::store::url::StoreUrl;
@@ -71,6 +72,60 @@ async fn reads_threads(url: &str) {
     assert_eq!(whole.json()["messages"].as_array().map(Vec::len), Some(2));
     assert!(api.get("/console/threads").await.text().contains("href=\"/console/threads/a%2Fb\""));
     assert_eq!(api.get("/console/threads/other").await.status, 404);
+    deletes_a_thread(url, &api).await;
+}
+
+/// The console deletes one thread after it was asked to, and leaves the others.
+async fn deletes_a_thread(url: &str, api: &Api) {
+    fill(url, "other").await;
+    let page = api.get("/console/threads/a%2Fb").await;
+    assert!(page.text().contains("href=\"/console/threads/a%2Fb/delete\""), "{}", page.text());
+    let ask = api.get("/console/threads/a%2Fb/delete").await;
+    assert!(ask.status.is_success() && ask.text().contains("Delete this thread?"), "{}", ask.text());
+    let token =
+        ask.text().split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token").to_owned();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let post = async |token: &str| api.raw(Method::POST, "/console/threads/a%2Fb/delete", &form, format!("token={token}")).await;
+    assert_eq!(post("forged").await.status, 403);
+    assert_eq!(api.get("/v1/threads/a%2Fb").await.status, 200, "nothing was deleted");
+    let done = post(&token).await;
+    assert_eq!((done.status.as_u16(), done.header("location")), (303, "/console/threads?done=deleted"));
+    assert!(api.get("/console/threads?done=deleted").await.text().contains("The thread was deleted."));
+    api.get("/v1/threads/a%2Fb").await.problem(404, "not-found");
+    api.get("/v1/threads/other").await.ok(200);
+    assert_eq!(post(&token).await.status, 303, "a form that is sent twice");
+}
+
+#[tokio::test]
+async fn console_pages_through_threads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = sqlite_url(folder.path());
+    for n in 0..120 {
+        fill(&url, &format!("thread-{n}")).await;
+    }
+    let api = Api::at(&url);
+    let (mut path, mut seen, mut pages) = ("/console/threads".to_owned(), std::collections::BTreeSet::new(), 0);
+    loop {
+        let page = api.get(&path).await;
+        let text = page.text();
+        let links = text.split("href=\"").filter_map(|rest| rest.split('"').next());
+        seen.extend(links.clone().filter(|link| link.starts_with("/console/threads/thread-")).map(str::to_owned));
+        pages += 1;
+        let next = links.filter(|link| link.starts_with("/console/threads?after=")).last();
+        let Some(next) = next else { break };
+        path = next.to_owned();
+    }
+    assert!(pages > 1 && seen.len() == 120, "{pages} pages, {} threads", seen.len());
+}
+
+#[tokio::test]
+async fn thread_is_deleted_only_by_someone_who_may_write() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("{}?read_only=true", sqlite_url(folder.path()));
+    fill(&sqlite_url(folder.path()), "a/b").await;
+    let api = Api::at(&url);
+    assert!(!api.get("/console/threads/a%2Fb").await.text().contains("/delete\""));
+    assert_eq!(api.get("/console/threads/a%2Fb/delete").await.status, 403);
 }
 
 #[tokio::test]
@@ -124,8 +179,10 @@ async fn invalid_thread_id_is_called_one() {
         (&long, "a thread id is limited to 1000 bytes"),
         ("%FF", "in the path: it is not percent-encoded UTF-8"),
     ] {
-        let paths =
-            ["/v1/threads/{id}", "/v1/threads/{id}/checkpoints", "/v1/threads/{id}/checkpoints/1", "/console/threads/{id}"];
+        let page = api.get(&format!("/console/threads/{id}")).await;
+        assert_eq!(page.status, 400, "{}", page.text());
+        assert!(page.text().to_lowercase().contains(&says.replace('"', "&quot;").to_lowercase()), "{}", page.text());
+        let paths = ["/v1/threads/{id}", "/v1/threads/{id}/checkpoints", "/v1/threads/{id}/checkpoints/1"];
         for path in paths.map(|path| path.replace("{id}", id)) {
             let problem = api.get(&path).await.problem(400, "bad-request");
             let detail = problem["detail"].as_str().expect("a sentence");
