@@ -86,12 +86,13 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
     ticket: Option<Ticket>,
     actual: Option<Position>,
+    missing_record: Option<u64>,
 }
 
 impl Error {
     /// Creates an error of this kind. The message is one sentence without a full stop: what failed, where, the remedy.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None, ticket: None, actual: None }))
+        Self(Box::new(Inner { kind, message: message.into(), source: None, ticket: None, actual: None, missing_record: None }))
     }
 
     /// Returned for any write to a read-only store.
@@ -126,6 +127,13 @@ impl Error {
             format!("cannot fork into session {:?}: it already exists; give an id that no session has", session.as_str()),
         );
         error.0.actual = Some(actual);
+        error
+    }
+
+    /// Creates the error for a record that does not exist, or whose messages were erased.
+    pub(crate) fn no_record(seq: u64, message: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::NotFound, message);
+        error.0.missing_record = Some(seq);
         error
     }
 
@@ -177,6 +185,11 @@ impl Error {
     /// For a conflict, returns where the log is.
     pub fn actual(&self) -> Option<&Position> {
         self.0.actual.as_ref()
+    }
+
+    /// If a record does not exist, or its messages were erased, returns its number: the store itself is there.
+    pub fn missing_record(&self) -> Option<u64> {
+        self.0.missing_record
     }
 
     /// Whether the same call may succeed later, unchanged. False for an append whose outcome is unknown: repeat that with its

@@ -49,8 +49,7 @@ impl<T: Table, C: Clock> TableRows<T, C> {
 
     /// Says of a table without a sort key that checkpoints need one.
     fn explained(&self, error: Error) -> Error {
-        let failure = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Failure>());
-        let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
+        let is_about_keys = Failure::of(&error).is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
         if is_about_keys && self.table.lacks_sort_key() { unfit("it has no sort key").with_source(error) } else { error }
     }
 

@@ -241,8 +241,7 @@ impl DynamoDbStore {
 
     /// Returns what the table turns out to be if the error was about keys and another layout, or other keys, were tried.
     async fn corrected(&self, tried: &On<'_>, error: &Error) -> Result<Option<On<'_>>, Error> {
-        let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
-        let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
+        let is_about_keys = Failure::of(error).is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
         if !is_about_keys || self.0.options.settled_layout().is_some() {
             return Ok(None);
         }

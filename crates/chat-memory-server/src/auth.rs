@@ -128,6 +128,10 @@ pub struct MayRead(pub Access);
 #[derive(Debug)]
 pub struct MayWrite(pub Access);
 
+/// A request that may read or write: with a dry run it only reads, which its body says.
+#[derive(Debug)]
+pub struct MayReadOrWrite(pub Access);
+
 /// A request that may see the metrics.
 #[derive(Debug)]
 pub struct MayMeasure;
@@ -143,6 +147,17 @@ impl FromRequestParts<Service> for MayWrite {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
         by_header(parts, service, Right::Write).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Service> for MayReadOrWrite {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        match by_header(parts, service, Right::Read).await {
+            Err(problem) if problem.status() == StatusCode::FORBIDDEN => by_header(parts, service, Right::Write).await,
+            access => access,
+        }
+        .map(Self)
     }
 }
 

@@ -11,6 +11,7 @@ mod completions;
 mod crashes;
 mod deploy;
 mod doctor;
+mod dry_runs;
 mod dynamodb;
 mod entries;
 mod forks;

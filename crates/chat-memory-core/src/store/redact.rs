@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{AppendId, Cost, Record};
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::message::redacted::{is_left_of, redacted};
 use crate::session::SessionId;
 use crate::timestamp::Timestamp;
@@ -107,7 +107,7 @@ impl Redaction {
         }
         if self.expected.is_some_and(|expected| expected != record.append_id) {
             let why = "another record has this number now; load the session again";
-            return Err(Error::new(ErrorKind::NotFound, Self::cannot(session, seq, why)));
+            return Err(Error::no_record(seq, Self::cannot(session, seq, why)));
         }
         let count = record.entries.len();
         if count == 0 {
@@ -132,13 +132,13 @@ impl Redaction {
     /// Returns the error for a record that does not exist: the session has no such number, or DynamoDB or a purge erased it.
     pub fn missing(session: &SessionId, seq: u64) -> Error {
         let why = "there is no such record; give a number as `show` or a load returns it";
-        Error::new(ErrorKind::NotFound, Self::cannot(session, seq, why))
+        Error::no_record(seq, Self::cannot(session, seq, why))
     }
 
     /// Returns the error for a record whose messages were erased.
     pub fn erased(session: &SessionId, seq: u64) -> Error {
         let why = "its messages were erased already, and nothing is left to redact";
-        Error::new(ErrorKind::NotFound, Self::cannot(session, seq, why))
+        Error::no_record(seq, Self::cannot(session, seq, why))
     }
 
     fn cannot(session: &SessionId, seq: u64, why: &str) -> String {

@@ -96,7 +96,7 @@ impl<'a, C: Clock> Retry<'a, C> {
 
 /// The age until which an operation that never had a connection retries a request that got none; `None` if it had one.
 fn unconnected_until(error: &Error) -> Option<Duration> {
-    std::error::Error::source(error)?.downcast_ref::<Failure>()?.unconnected_until()
+    Failure::of(error)?.unconnected_until()
 }
 
 /// Repeats a request that reads, or that is safe to carry out twice, until it succeeds or its time is over.

@@ -12,8 +12,9 @@ use super::parameters::{KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{ForkBody, ForkPlanBody, ForkedBody};
 use super::write::{at, replayed};
-use crate::auth::MayWrite;
+use crate::auth::MayReadOrWrite;
 use crate::extract::{JsonBody, Key, NoParams, Params, Session, Unconditional};
+use crate::keys::Right;
 use crate::operations;
 use crate::problem::Problem;
 
@@ -35,13 +36,16 @@ use crate::problem::Problem;
     security(("key" = []))
 )]
 pub async fn fork(
-    MayWrite(access): MayWrite,
+    MayReadOrWrite(access): MayReadOrWrite,
     Params(NoParams {}): Params<NoParams>,
     Session(session): Session,
     key: Option<Key>,
     _: Unconditional,
     JsonBody(body, held): JsonBody<ForkBody>,
 ) -> Result<Response, Problem> {
+    if !body.dry_run {
+        access.check(Right::Write)?;
+    }
     let key = key.map(|Key(key)| key);
     let mut fork = key.iter().fold(Fork::new(), Fork::with_key);
     let to = at("/to", body.to.map_or_else(|| fork.target_of(&session), SessionId::new))?;

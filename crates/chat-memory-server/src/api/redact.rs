@@ -9,8 +9,9 @@ use utoipa::IntoParams;
 use super::errors::{OfBody, OfListed, OfStore, OfValues};
 use super::types::{RedactBody, RedactedBody};
 use super::write::at;
-use crate::auth::MayWrite;
+use crate::auth::MayReadOrWrite;
 use crate::extract::{JsonBody, NoParams, Params, SessionRecord};
+use crate::keys::Right;
 use crate::operations;
 use crate::problem::Problem;
 
@@ -43,12 +44,15 @@ pub struct RecordPath {
     security(("key" = []))
 )]
 pub async fn redact(
-    MayWrite(access): MayWrite,
+    MayReadOrWrite(access): MayReadOrWrite,
     Params(NoParams {}): Params<NoParams>,
     SessionRecord { session, seq }: SessionRecord,
     headers: HeaderMap,
     JsonBody(body, held): JsonBody<RedactBody>,
 ) -> Result<Response, Problem> {
+    if !body.dry_run {
+        access.check(Right::Write)?;
+    }
     for name in ["idempotency-key", "if-match"] {
         if headers.contains_key(name) {
             let detail = format!("a redaction takes no {name} header: it is safe to repeat without");

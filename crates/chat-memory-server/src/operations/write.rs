@@ -104,8 +104,10 @@ pub(crate) async fn redact(
         let _until_the_end = held;
         within.store.redact(&of, seq, &redaction).await.map_err(|error| {
             // A missing table is for the operator to fix, a missing record for the client.
-            let is_record = error.is_not_found() && std::error::Error::source(&error).is_none();
-            if is_record { Problem::not_found(error.to_string()) } else { within.problem_of(&error, Operation::Redact) }
+            match error.missing_record() {
+                Some(_) => Problem::not_found(error.to_string()),
+                None => within.problem_of(&error, Operation::Redact),
+            }
         })
     };
     access.service.write(work).await

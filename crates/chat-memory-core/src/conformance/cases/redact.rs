@@ -161,24 +161,31 @@ pub(super) async fn hidden_record_is_redacted_or_erased(context: TestContext) ->
 
 pub(super) async fn redaction_of_what_is_not_there_is_refused(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
-    let not_found = async |seq, redaction: Redaction| context.store.redact(&session, seq, &redaction).await;
-    ensure_err!(not_found(0, whole()).await, NotFound, "a record of a session that was never written to");
+    let not_found = async |seq, redaction: Redaction| {
+        let done = context.store.redact(&session, seq, &redaction).await;
+        if let Err(error) = &done {
+            let named = error.is_not_found().then_some(seq);
+            ensure_eq!(error.missing_record(), named, "which record the error says is missing");
+        }
+        Ok::<_, Failure>(done)
+    };
+    ensure_err!(not_found(0, whole()).await?, NotFound, "a record of a session that was never written to");
     say(&context.store, &session, "0").await?;
     let other = say(&context.store, &session, "1").await?.position.last();
     for seq in [2, u64::MAX] {
-        ensure_err!(not_found(seq, whole()).await, NotFound, "a record that is not there");
+        ensure_err!(not_found(seq, whole()).await?, NotFound, "a record that is not there");
     }
-    ensure_err!(not_found(0, whole().message(1)).await, Invalid, "a message that is not there");
+    ensure_err!(not_found(0, whole().message(1)).await?, Invalid, "a message that is not there");
     for text in [String::new(), "x".repeat(1025)] {
-        ensure_err!(not_found(0, whole().with_replacement(text)).await, Invalid, "an invalid replacement");
+        ensure_err!(not_found(0, whole().with_replacement(text)).await?, Invalid, "an invalid replacement");
     }
     if let Some(other) = other {
-        ensure_err!(not_found(0, whole().with_expected(other)).await, NotFound, "another append's record");
-        ensure!(not_found(1, whole().with_expected(other).dry_run()).await?.changed, "an expected record is refused");
+        ensure_err!(not_found(0, whole().with_expected(other)).await?, NotFound, "another append's record");
+        ensure!(not_found(1, whole().with_expected(other).dry_run()).await??.changed, "an expected record is refused");
     }
     ensure_eq!(texts(&context.store, &session).await?, ["0", "1"], "the messages after refused redactions");
     context.store.clear(&session).await?;
-    ensure_err!(not_found(0, whole()).await, NotFound, "a record that was swept");
+    ensure_err!(not_found(0, whole()).await?, NotFound, "a record that was swept");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::iam::Operation;
+use chat_memory_core::error::Error;
 
 /// The maximum length of AWS's own words that are passed on, in characters.
 const MAX_WORDS: usize = 300;
@@ -45,6 +46,11 @@ pub(crate) enum Cause {
 }
 
 impl Failure {
+    /// The failure that caused an error, if a request did.
+    pub(crate) fn of(error: &Error) -> Option<&Self> {
+        StdError::source(error)?.downcast_ref()
+    }
+
     pub(crate) fn new<E>(operation: Operation, sent: bool, error: &SdkError<E, HttpResponse>, repeat_until: Duration) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,

@@ -58,6 +58,11 @@ async fn redaction_needs_the_right_to_write() {
         Api::locked(&sqlite_url(folder.path()), [(None, &[Right::Read, Right::Write]), (None, &[Right::Read])]);
     writer.turn("s", "secret").await;
     reader.post(REDACT, &[], &json!({})).await.problem(403, "forbidden");
+    let tried = reader.post(REDACT, &[], &json!({"dry_run": true})).await.ok(200);
+    assert_eq!((&tried["changed"], &tried["entries"]), (&json!(true), &json!(2)));
+    reader.post("/v1/sessions/s/fork", &[], &json!({})).await.problem(403, "forbidden");
+    assert_eq!(reader.post("/v1/sessions/s/fork", &[], &json!({"dry_run": true})).await.ok(200)["records"], 1);
+    assert_eq!(writer.texts("s", "").await, ["secret?", "secret!"]);
     assert_eq!(reader.texts("s", "").await, ["secret?", "secret!"]);
     let missing = writer.post("/v1/sessions/s/records/7/redact", &[], &json!({})).await.problem(404, "not-found");
     assert!(missing["detail"].as_str().is_some_and(|detail| detail.contains("record 7")), "{missing}");
