@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::message::{Message, MessageError, refused};
+use crate::message::{Message, MessageError, redacted, refused};
 
 /// One entry of a record: a chat message, or any other JSON object, such as a line of an agent's transcript, an item of the
 /// Responses API or a summary.
@@ -131,6 +131,19 @@ impl Entry {
             Self::Message(_) => None,
             Self::Other(fields) => fields.get("type")?.as_str(),
         }
+    }
+
+    /// Whether this is what [redactions](crate::store::Redaction) left of the other entry, or of what is left of that.
+    ///
+    /// ```
+    /// use chat_memory::{Entry, Message};
+    /// let said = Entry::from(Message::user("My card is 4111"));
+    /// let left = Entry::from_json(r#"{"role": "user", "content": "[redacted]", "redacted": "2026-11-28T16:30:00.000Z"}"#)?;
+    /// assert!(left.is_left_of(&said) && !said.is_left_of(&left));
+    /// # Ok::<(), chat_memory::MessageError>(())
+    /// ```
+    pub fn is_left_of(&self, other: &Self) -> bool {
+        redacted::is_left_of(self, other)
     }
 
     /// Checks that the entry can be stored and loaded unchanged.

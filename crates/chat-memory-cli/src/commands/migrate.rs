@@ -9,6 +9,7 @@ use chat_memory::store::{Cost, History, Load, Record, SessionInfo, SessionUpdate
 use chat_memory::{Append, ChatStore, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::ProgressBar;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -25,7 +26,7 @@ use crate::output::say;
 mod plan;
 mod report;
 
-use plan::{Compared, Piece, compare, missing, pieces, timed};
+use plan::{Compared, Difference, Piece, compare, difference, missing, pieces};
 use report::{Copied, Migration};
 
 const EXAMPLES: &str = "\
@@ -56,7 +57,8 @@ target does not accept is replaced by one derived from it, the same each time, w
 Threads of another LangGraph checkpointer, such as AWS's DynamoDBSaver, contain Python objects: copy them with the Python package, by \
 `python -m chat_memory.langgraph copy` (docs/migrating.md).
 
---verify reads both sides again and compares every field of every message; what was compared is printed.
+A message that only one side redacted is reported with the records that still have its text. --verify reads both sides again and compares \
+every field of every message, the metadata of records, and a session's owner, title and metadata; what was compared is printed.
 
 With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"renamed\": [{\"id\", \"to\"}], \"failed\": [{\"id\", \"error\"}], \
 \"complete\", \"cost\"}, with --verify also {\"verified\": {\"sessions\", \"messages\", \"other_times\"}}, and with --dry-run also \
@@ -314,22 +316,22 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
              table of the turns layout or to SQLite, or name the other sessions with --session",
         ));
     }
+    let difference = target.as_ref().and_then(|target| difference(&source.records, &target.records));
     let pieces = pieces(source.records);
     let has_directory = stores.to.capabilities().directory;
     let is_described = info.as_ref().is_some_and(|info| info.owner.is_some() || info.title.is_some() || info.metadata.is_some());
     copied.loses = is_described && !has_directory;
     let position = target.as_ref().map(|target| target.position.clone());
-    let there = target.map(History::into_entries).unwrap_or_default();
-    let is_empty = pieces.is_empty() && there.is_empty();
-    let Some(rest) = missing(pieces, &there) else {
-        let why = format!(
-            "session {session} differs: the target's has other messages than the source's, so nothing {} written to it; delete \
-             it in the target first, or name the other sessions with --session",
-            if stores.dry_run { "would be" } else { "was" }
-        );
-        return Err(position.map_or_else(|| Error::invalid(&why), |position| Error::conflict(position).context(&why)));
-    };
-    copied.there = there.len() as u64;
+    let there = target.map_or(0, |target| target.entries().count());
+    let is_empty = pieces.is_empty() && there == 0;
+    if let Some(difference) = difference {
+        let Difference { what, remedy } = difference;
+        let written = if stores.dry_run { "would be" } else { "was" };
+        let why = format!("session {session} differs: {what}; nothing {written} written to it: {remedy}");
+        return Err(Error::new(ErrorKind::Conflict, why));
+    }
+    let rest = missing(pieces, there);
+    copied.there = there as u64;
     let mut appends: Vec<Append> = rest.iter().map(Piece::append).collect();
     // A session without messages, such as a cleared one, is started by an empty record.
     if is_empty && info.is_some() && has_directory && (position.is_none() || stores.to.session(session).await?.is_none()) {
@@ -359,10 +361,10 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         copied.messages += entries;
         stores.bar.inc(entries);
     }
-    if let Some(metadata) = info.and_then(|info| info.metadata)
+    if let Some(info) = &info
         && has_directory
     {
-        stores.to.update_session(session, &SessionUpdate::default().with_metadata(metadata)).await?;
+        describe(stores.to.as_ref(), session, info, copied.there > 0).await?;
     }
     if stores.verify {
         let Some(compared) = interrupt.or(verify(stores, whole, original, session, copied)).await else {
@@ -370,6 +372,11 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
             return Ok(());
         };
         copied.verified = Some(compared?);
+        if let Some(info) = &info
+            && has_directory
+        {
+            verify_description(stores.to.as_ref(), session, info).await?;
+        }
     }
     Ok(())
 }
@@ -419,7 +426,49 @@ async fn verify(
 ) -> Result<Compared, Error> {
     let source = load(stores.from.as_ref(), from, copied).await.map_err(|e| e.context("source"))?;
     let target = load(stores.to.as_ref(), to, copied).await.map_err(|e| e.context("target"))?;
-    let source = timed(&source.records);
-    compare(&source[..entries.min(source.len())], &timed(&target.records))
-        .map_err(|difference| Error::corrupt(format!("verification of session {to} failed: {difference}")))
+    compare(&source.records, entries, &target.records).map_err(|difference| differs(to, &difference))
+}
+
+fn differs(session: &SessionId, difference: &str) -> Error {
+    Error::corrupt(format!("verification of session {session} failed: {difference}"))
+}
+
+/// Gives a session the metadata of the source's, and the title if the session was there before.
+async fn describe(store: &dyn ChatStore, session: &SessionId, info: &SessionInfo, was_there: bool) -> Result<(), Error> {
+    let mut update = SessionUpdate::default();
+    if let Some(metadata) = &info.metadata {
+        update = update.with_metadata(metadata.clone());
+    }
+    if was_there && let Some(title) = &info.title {
+        let there = store.session(session).await?;
+        if there.and_then(|there| there.title).as_ref() != Some(title) {
+            update = update.with_title(title.clone());
+        }
+    }
+    if update != SessionUpdate::default() {
+        store.update_session(session, &update).await?;
+    }
+    Ok(())
+}
+
+/// Compares what the source's list says of a session.
+async fn verify_description(store: &dyn ChatStore, session: &SessionId, info: &SessionInfo) -> Result<(), Error> {
+    let Some(there) = store.session(session).await? else { return Err(differs(session, "the target does not list it")) };
+    let shown = |what: Option<String>| what.unwrap_or_else(|| "none".to_owned());
+    for (name, source, target) in [
+        ("owner", info.owner.as_ref().map(ToString::to_string), there.owner.map(|owner| owner.to_string())),
+        ("title", info.title.clone(), there.title),
+        (
+            "metadata",
+            info.metadata.clone().map(|it| Value::Object(it).to_string()),
+            there.metadata.map(|it| Value::Object(it).to_string()),
+        ),
+    ] {
+        // What the source does not say may have been added in the target.
+        if source.is_some() && source != target {
+            let (source, target) = (shown(source), shown(target));
+            return Err(differs(session, &format!("the {name} differs: the source has {source}, the target {target}")));
+        }
+    }
+    Ok(())
 }

@@ -26,7 +26,8 @@ does not know. Its role, name and ids stay, and the record keeps its number, its
 redacted, in its field `redacted`. The store does not have the text any more: no page of a SQLite file, nor of its log, and no item of a table.
 
 Not covered: records that this one was written in place of, as an edit does, which are hidden and may say the same (they are named: redact those \
-as well); the session's title and metadata (`sessions` shows them, and a program can replace them), forks of the session (redact those \
+as well. `clear` erases them too, with all that is shown. The store keeps those before an edit of the first record as it keeps cleared ones: \
+`table sweep` alone erases them); the session's title and metadata (`sessions` shows them, and a program can replace them), forks of the session (redact those \
 as well), threads of LangGraph's, backups, and programs that hold the conversation themselves and write it again.
 
 Repeating it changes nothing. If it is interrupted, run it again. If there is no such record, or its messages were erased, the exit code is 1.

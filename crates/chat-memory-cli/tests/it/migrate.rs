@@ -151,6 +151,62 @@ fn copy_resumes_and_leaves_differing_sessions_unchanged() {
     assert_eq!(run(&["migrate", "--from", "nowhere", "--to", &from]).status.code(), Some(2));
 }
 
+#[test]
+fn copy_tells_redactions_of_one_side_from_other_messages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (from, to) = (path("from.db"), path("to.db"));
+    let done = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{output:?}");
+    };
+    done(&["--store", &from, "append", "trip", "My card is 4111", "--title", "Trip"]);
+    done(&["--store", &from, "append", "trip", "Thanks", "--role", "assistant"]);
+    let migrate = ["migrate", "--from", &from, "--to", &to, "--verify"];
+    done(&migrate);
+    done(&["--store", &from, "redact", "trip", "0", "--yes"]);
+    for arguments in [&migrate[..], &[&migrate[..5], &["--dry-run"]].concat()] {
+        let differs = run(arguments);
+        let err = String::from_utf8_lossy(&differs.stderr);
+        assert_eq!(differs.status.code(), Some(3), "{err}");
+        let said = "1 message is redacted at the source only, and the target still has what was said in record 0; nothing w";
+        assert!(err.contains(said) && err.contains("redact what is left of them"), "{err}");
+    }
+    done(&["--store", &to, "redact", "trip", "0", "--message", "0", "--yes", "--replacement", "(a card)"]);
+    done(&migrate);
+    done(&["--store", &to, "redact", "trip", "0", "--message", "1", "--yes"]);
+    let differs = run(&migrate);
+    let err = String::from_utf8_lossy(&differs.stderr);
+    assert!(
+        err.contains("1 message is redacted at the target only, and the source still has what was said in record 1;"),
+        "{err}"
+    );
+}
+
+/// A title that changed in the source is copied to the session that is there, and what cannot be copied is reported.
+#[tokio::test]
+async fn verified_copy_has_the_titles_and_metadata_of_the_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (from, to) = (path("from.db"), path("to.db"));
+    assert!(run(&["--store", &from, "append", "trip", "Hello", "--owner", "ada", "--title", "Trip"]).status.success());
+    let migrate = ["migrate", "--from", &from, "--to", &to, "--verify"];
+    assert!(run(&migrate).status.success());
+    let store = chat_memory::open(&from).await.expect("the source");
+    let update = chat_memory::store::SessionUpdate::default().with_title("Trip to Rome".to_owned());
+    let session = SessionId::new("trip").expect("an id");
+    store.update_session(&session, &update).await.expect("a new title");
+    assert!(run(&migrate).status.success());
+    let listed = summary(&["--store", &to, "--json", "sessions", "--owner", "ada"]);
+    assert_eq!(listed["title"], "Trip to Rome");
+    // An owner stays as it was.
+    assert!(run(&["--store", &to, "delete", "trip", "--yes"]).status.success());
+    assert!(run(&["--store", &to, "append", "trip", "Hello", "--owner", "bob"]).status.success());
+    let differs = run(&migrate);
+    let err = String::from_utf8_lossy(&differs.stderr);
+    assert!(differs.status.code() == Some(1) && err.contains("the owner differs: the source has ada, the target bob"), "{err}");
+}
+
 /// Kills the copy in the middle, trying until one kill lands there.
 #[test]
 fn killed_copy_resumes() {

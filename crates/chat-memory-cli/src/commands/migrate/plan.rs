@@ -4,6 +4,8 @@ use chat_memory::store::Record;
 use chat_memory::{Append, Entry, Message, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::commands::count;
+
 /// The content of one record in the target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
@@ -54,23 +56,20 @@ fn begins_turn(entry: &Entry) -> bool {
     entry.as_message().is_some_and(Message::begins_turn)
 }
 
-/// What remains to be written if the target holds `there`; `None` if that is not the beginning of the session.
-pub fn missing(pieces: Vec<Piece>, there: &[Entry]) -> Option<Vec<Piece>> {
+/// What remains to be written if the target holds this many entries of it.
+pub fn missing(pieces: Vec<Piece>, there: usize) -> Vec<Piece> {
     let mut left = there;
     let mut missing = Vec::new();
     for mut piece in pieces {
-        let here = piece.entries.len().min(left.len());
-        if piece.entries[..here] != left[..here] {
-            return None;
-        }
-        left = &left[here..];
+        let here = piece.entries.len().min(left);
+        left -= here;
         if here < piece.entries.len() {
             piece.entries.drain(..here);
             piece.times.drain(..here);
             missing.push(piece);
         }
     }
-    left.is_empty().then_some(missing)
+    missing
 }
 
 /// What was compared.
@@ -88,47 +87,122 @@ impl std::ops::AddAssign for Compared {
     }
 }
 
-/// The entries of records, with the time of each.
-pub fn timed(records: &[Record]) -> Vec<(Entry, Option<Timestamp>)> {
-    records.iter().flat_map(|record| record.entries.iter().cloned().zip(record.entry_times())).collect()
+/// An entry of one side.
+struct Placed<'a> {
+    entry: &'a Entry,
+    at: Option<Timestamp>,
+    record: &'a Record,
 }
 
-/// Compares every field of the entries of two sides.
+fn placed(records: &[Record]) -> impl Iterator<Item = Placed<'_>> {
+    records.iter().flat_map(|record| {
+        let times: Vec<_> = record.entry_times().collect();
+        record.entries.iter().zip(times).map(move |(entry, at)| Placed { entry, at, record })
+    })
+}
+
+/// How two sides differ, and what the user may do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub what: String,
+    pub remedy: &'static str,
+}
+
+/// Compares the first `entries` of the source with all of the target: every field of each, its time, and its record's metadata.
 ///
 /// # Errors
 /// The first difference: its place and both values.
-pub fn compare(source: &[(Entry, Option<Timestamp>)], target: &[(Entry, Option<Timestamp>)]) -> Result<Compared, String> {
-    let entries = |side: &[(Entry, Option<Timestamp>)]| side.iter().map(|(entry, _)| entry.clone()).collect::<Vec<_>>();
-    if let Some(difference) = first_difference(&entries(source), &entries(target)) {
-        return Err(difference);
+pub fn compare(source: &[Record], entries: usize, target: &[Record]) -> Result<Compared, String> {
+    difference(source, target).map_or(Ok(()), |difference| Err(difference.what))?;
+    let (mut compared, mut there) = (Compared::default(), placed(target));
+    for from in placed(source).take(entries) {
+        let number = compared.messages + 1;
+        let Some(to) = there.next() else { return Err(format!("message {number} is not in the target")) };
+        if from.record.metadata != to.record.metadata {
+            let shown =
+                |record: &Record| record.metadata.clone().map_or_else(|| "none".to_owned(), |it| Value::Object(it).to_string());
+            let (from, to) = (shown(from.record), shown(to.record));
+            return Err(format!("the metadata of message {number}'s record differs: the source has {from}, the target {to}"));
+        }
+        compared.messages += 1;
+        compared.other_times += u64::from(from.at != to.at);
     }
-    let other_times = source.iter().zip(target).filter(|((_, at), (_, other))| at != other).count();
-    Ok(Compared { messages: source.len() as u64, other_times: other_times as u64 })
+    Ok(compared)
 }
 
-/// The first difference between two histories: its place and both values.
-fn first_difference(source: &[Entry], target: &[Entry]) -> Option<String> {
-    let at = source.iter().zip(target).position(|(a, b)| a != b);
-    let at = at.or_else(|| (source.len() != target.len()).then_some(source.len().min(target.len())))?;
-    let kind = |entry: Option<&Entry>| match entry {
-        None => "nothing".to_owned(),
-        Some(Entry::Message(message)) => format!("a message of the {}", message.role),
-        Some(other) => format!("an entry of the type {:?}", other.kind().unwrap_or_default()),
+/// How the target's entries differ from the beginning of the source's; `None` if they do not. What both sides redacted is the same, whenever and
+/// with whatever replacement each did.
+pub fn difference(source: &[Record], target: &[Record]) -> Option<Difference> {
+    let other = |n, from: Option<&Entry>, to: &Entry| {
+        let remedy = "delete it in the target first, or name the other sessions with --session";
+        Some(Difference { what: other(n, from, to), remedy })
     };
-    Some(format!(
-        "source and target differ from message {} on: the source has {} of {}, the target {} of {}",
-        at + 1,
-        kind(source.get(at)),
-        source.len(),
-        kind(target.get(at)),
-        target.len()
-    ))
+    // The records that still have what the other side redacted.
+    let (mut at_source, mut at_target) = (Redacted::default(), Redacted::default());
+    let mut from = placed(source);
+    for (n, to) in placed(target).enumerate() {
+        let from = from.next();
+        match &from {
+            Some(from) if from.entry == to.entry => {}
+            Some(from) => match (from.entry.is_left_of(to.entry), to.entry.is_left_of(from.entry)) {
+                (true, true) => {}
+                (true, false) => at_source.add(to.record.seq),
+                (false, true) => at_target.add(from.record.seq),
+                (false, false) => return other(n, Some(from.entry), to.entry),
+            },
+            None => return other(n, None, to.entry),
+        }
+    }
+    let said = [at_source.said("source", "target"), at_target.said("target", "source")];
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    let remedy = "redact what is left of them, or delete the session in the target";
+    (!said.is_empty()).then(|| Difference { what: said.join("; "), remedy })
+}
+
+/// Messages that only one side redacted, and the other side's records that have them.
+#[derive(Default)]
+struct Redacted {
+    messages: u64,
+    records: Vec<u64>,
+}
+
+impl Redacted {
+    fn add(&mut self, seq: u64) {
+        self.messages += 1;
+        if self.records.last() != Some(&seq) {
+            self.records.push(seq);
+        }
+    }
+
+    fn said(&self, side: &str, other: &str) -> Option<String> {
+        const SHOWN: usize = 10;
+        let shown: Vec<_> = self.records.iter().take(SHOWN).map(ToString::to_string).collect();
+        let more = if self.records.len() > SHOWN { format!(" and {} more", self.records.len() - SHOWN) } else { String::new() };
+        let (messages, records) = (count(self.messages, "message"), if self.records.len() == 1 { "record" } else { "records" });
+        let verb = if self.messages == 1 { "is" } else { "are" };
+        (self.messages > 0).then(|| {
+            format!(
+                "{messages} {verb} redacted at the {side} only, and the {other} still has what was said in {records} {}{more}",
+                shown.join(", ")
+            )
+        })
+    }
+}
+
+/// The first difference between two sides that no redaction explains.
+fn other(n: usize, source: Option<&Entry>, target: &Entry) -> String {
+    let kind = |entry: &Entry| match entry {
+        Entry::Message(message) => format!("a message of the {}", message.role),
+        other => format!("an entry of the type {:?}", other.kind().unwrap_or_default()),
+    };
+    let (source, target) = (source.map_or_else(|| "nothing".to_owned(), kind), kind(target));
+    format!("from message {} on the target has other messages than the source: {target} instead of {source}", n + 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use chat_memory::Role;
-    use chat_memory::store::AppendId;
+    use chat_memory::store::{AppendId, Redaction};
+    use chat_memory::{Role, SessionId};
 
     use super::*;
 
@@ -185,11 +259,9 @@ mod tests {
     #[test]
     fn copy_resumes_after_messages_in_the_target() {
         let all = || pieces(vec![record("ua"), record("uata")]);
-        let there = |roles: &str| roles.chars().map(entry).collect::<Vec<_>>();
-        assert_eq!(missing(all(), &there("uau")).as_deref().map(spelled), Some(vec!["ata".to_owned()]));
-        assert_eq!(missing(all(), &there("uauata")).as_deref().map(spelled), Some(vec![]));
-        assert_eq!(missing(all(), &there("uu")), None);
-        assert_eq!(missing(all(), &there("uauatau")), None, "the target holds more");
+        assert_eq!(spelled(&missing(all(), 3)), ["ata"]);
+        assert_eq!(spelled(&missing(all(), 6)), [""; 0]);
+        assert_eq!(spelled(&missing(all(), 0)), ["ua", "uata"]);
     }
 
     #[test]
@@ -202,17 +274,76 @@ mod tests {
         let all = pieces(vec![single("u", 1), single("a", 2), single("u", 0), given]);
         let times: Vec<_> = all.iter().map(|piece| piece.times.clone()).collect();
         assert_eq!(times, [vec![Some(at(1)), Some(at(2))], vec![None], vec![Some(at(7)), None]]);
-        assert_eq!(missing(all, &[entry('u')]).expect("the start")[0].times, [Some(at(2))]);
-        let compared = compare(&timed(&[single("u", 1)]), &timed(&[single("u", 2)])).expect("equal messages");
+        assert_eq!(missing(all, 1)[0].times, [Some(at(2))]);
+        let compared = compare(&[single("ua", 1)], 1, &[single("u", 2)]).expect("equal messages");
         assert_eq!(compared, Compared { messages: 1, other_times: 1 });
     }
 
     #[test]
     fn first_difference_names_the_message() {
-        let of = |roles: &str| roles.chars().map(entry).collect::<Vec<_>>();
-        assert_eq!(first_difference(&of("ua"), &of("ua")), None);
-        assert!(first_difference(&of("uau"), &of("uat")).expect("a difference").contains("message 3"));
-        assert!(first_difference(&of("ua"), &of("u")).expect("a difference").contains("nothing of 1"));
-        assert!(first_difference(&of("uo"), &of("ua")).expect("a difference").contains("an entry of the type \"summary\""));
+        let of = |roles: &str| vec![record(roles)];
+        for (source, target, words) in [
+            ("ua", "ua", None),
+            ("ua", "u", None),
+            (
+                "uau",
+                "uat",
+                Some(
+                    "from message 3 on the target has other messages than the source: a message of the tool instead of a message of the user",
+                ),
+            ),
+            (
+                "u",
+                "ua",
+                Some(
+                    "from message 2 on the target has other messages than the source: a message of the assistant instead of nothing",
+                ),
+            ),
+            (
+                "uo",
+                "ua",
+                Some(
+                    "from message 2 on the target has other messages than the source: a message of the assistant instead of an entry of the type \"summary\"",
+                ),
+            ),
+        ] {
+            assert_eq!(
+                difference(&of(source), &of(target)).map(|difference| difference.what).as_deref(),
+                words,
+                "{source} {target}"
+            );
+        }
+        assert_eq!(compare(&of("ua"), 2, &of("u")), Err("message 2 is not in the target".to_owned()));
+    }
+
+    #[test]
+    fn redactions_of_one_side_are_told_from_other_messages() {
+        let redacted = |seq: u64, entries: &[usize]| {
+            let mut record = record("ua");
+            record.seq = seq;
+            for n in entries {
+                let redaction = Redaction::new().message(*n).with_replacement(format!("[{seq} {n}]"));
+                let session = SessionId::random();
+                record = redaction.apply(&session, record, Timestamp::from_millis(seq as i64)).expect("redacted").after;
+            }
+            record
+        };
+        let said = |source: Record, target: Record| difference(&[source], &[target]).map(|difference| difference.what);
+        assert_eq!(said(redacted(1, &[0]), redacted(2, &[0])), None, "both, at other times and in other words");
+        assert_eq!(
+            said(redacted(1, &[0, 1]), redacted(2, &[])).as_deref(),
+            Some("2 messages are redacted at the source only, and the target still has what was said in record 2")
+        );
+        assert_eq!(
+            said(redacted(1, &[0]), redacted(2, &[1])).as_deref(),
+            Some(
+                "1 message is redacted at the source only, and the target still has what was said in record 2; 1 message is redacted at the \
+                 target only, and the source still has what was said in record 1"
+            )
+        );
+        let mut described = redacted(2, &[]);
+        described.metadata = Some(Map::new());
+        let refused = compare(&[redacted(1, &[])], 2, &[described]);
+        assert_eq!(refused, Err("the metadata of message 1's record differs: the source has none, the target {}".to_owned()));
     }
 }
