@@ -3,7 +3,7 @@
 //! Works on an entry's JSON, so that every provider's form is covered: what is not known to be harmless goes. A call and its result
 //! still refer to each other, and the entry stays what it was: a message in its form, or another entry.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Message, tools};
 use crate::entry::Entry;
@@ -14,7 +14,7 @@ use crate::wire::openai;
 pub const REDACTED: &str = "redacted";
 
 /// Fields whose text names or refers to something, and says nothing.
-const KEPT: [&str; 21] = [
+const KEPT: [&str; 22] = [
     "type",
     "role",
     "id",
@@ -34,6 +34,7 @@ const KEPT: [&str; 21] = [
     "tool_name",
     "toolName",
     "server_label",
+    "container_id",
     "output_index",
     "phase",
 ];
@@ -54,6 +55,12 @@ const NESTED: [&str; 13] = [
     "tool_invocation",
     "approval",
 ];
+
+/// Fields with a list that an item of the Responses API must have. Nothing in it is kept.
+const LISTS: [&str; 5] = ["pending_safety_checks", "queries", "tools", "outputs", "summary"];
+
+/// A mouse's buttons in a `computer_call`.
+const BUTTONS: [&str; 5] = ["left", "right", "wheel", "back", "forward"];
 
 /// Replaces the texts of entries.
 struct Redactor<'a> {
@@ -121,7 +128,18 @@ impl Redactor<'_> {
 
     /// A message: what has no known place is left out.
     fn message(&self, fields: &Map<String, Value>) -> Map<String, Value> {
-        self.fields(fields, |_, _| None)
+        let mut left = self.fields(fields, |_, _| None);
+        // Items of the Responses API whose output has a shape of its own, without which that API refuses them.
+        let own = match fields.get("type").and_then(Value::as_str) {
+            Some("computer_call_output") => ("output", json!({"type": "computer_screenshot"})),
+            Some("shell_call_output") => ("output", json!([])),
+            Some("image_generation_call") => ("result", Value::Null),
+            _ => return left,
+        };
+        if let Some(value) = left.get_mut(own.0).filter(|value| value.is_string()) {
+            *value = own.1;
+        }
+        left
     }
 
     /// Another entry: its own texts are replaced, so that a reader that needs them finds them.
@@ -161,10 +179,17 @@ impl Redactor<'_> {
             ("anthropic" | "responses" | "ai_sdk", Value::Object(fields)) => self.fields(fields, |_, _| None).into(),
             ("tool_calls", Value::Array(calls)) => calls.iter().filter_map(|call| self.nested(call)).collect(),
             ("message", Value::Object(_)) => return Some(self.nested(value)),
-            (_, Value::Object(_)) if NESTED.contains(&key) => return Some(self.nested(value)),
+            (_, Value::Object(_)) if NESTED.contains(&key) || tools::role_of_item(key).is_some() => {
+                return Some(self.nested(value));
+            }
+            ("action" | "operation", Value::Object(fields)) => self.action(fields),
+            ("actions", Value::Array(actions)) => {
+                actions.iter().filter_map(|action| Some(self.action(action.as_object()?))).collect()
+            }
+            ("code", Value::String(_)) => self.text(),
             ("arguments", Value::String(text)) => arguments(text).into(),
             ("arguments" | "args" | "input" | "response", Value::Object(_)) => Map::new().into(),
-            ("summary", Value::Array(_)) => Vec::<Value>::new().into(),
+            (_, Value::Array(_)) if LISTS.contains(&key) => Vec::<Value>::new().into(),
             ("input" | "output" | "result", _) => self.output(value),
             _ => return None,
         };
@@ -173,6 +198,22 @@ impl Redactor<'_> {
 
     fn nested(&self, value: &Value) -> Option<Value> {
         Some(self.message(value.as_object()?).into())
+    }
+
+    /// What a call of the Responses API does: a click, a command, a search. It keeps its type and its shape, and does nothing.
+    fn action(&self, fields: &Map<String, Value>) -> Value {
+        let left = |(key, value): (&String, &Value)| {
+            let left = match value {
+                Value::String(text) if key == "type" || (key == "button" && BUTTONS.contains(&text.as_str())) => value.clone(),
+                Value::String(_) => self.text(),
+                Value::Number(_) => 0.into(),
+                Value::Array(_) => json!([]),
+                Value::Object(_) => json!({}),
+                Value::Null | Value::Bool(_) => value.clone(),
+            };
+            (key.clone(), left)
+        };
+        fields.iter().map(left).collect::<Map<_, _>>().into()
     }
 
     /// A tool's output. The AI SDK's has a type.
@@ -197,16 +238,21 @@ impl Redactor<'_> {
                 }
                 continue;
             };
-            if tools::is_tool_part(fields) {
+            // The place of such a request is marked by its type and id.
+            let is_request = fields.get("type").is_some_and(|kind| kind == "mcp_approval_request");
+            if is_request || tools::is_tool_part(fields) {
                 is_run = false;
                 left.push(self.tool_part(fields).into());
             } else if !std::mem::replace(&mut is_run, true) {
                 let mut text = Map::new();
                 if let Some(kind) = fields.get("type") {
-                    let kind = kind.as_str().filter(|kind| matches!(*kind, "input_text" | "output_text"));
+                    let kind = kind.as_str().filter(|kind| matches!(*kind, "input_text" | "output_text" | "reasoning_text"));
                     text.insert("type".to_owned(), kind.unwrap_or("text").into());
                 }
                 text.insert("text".to_owned(), self.text());
+                if fields.get("type").is_some_and(|kind| kind == "output_text") {
+                    text.insert("annotations".to_owned(), json!([]));
+                }
                 left.push(text.into());
             }
         }
@@ -215,10 +261,15 @@ impl Redactor<'_> {
 
     fn tool_part(&self, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut left = self.message(fields);
-        // Results of tools that the provider ran: their contents have kinds of their own, and no text.
+        // Results of tools that the provider ran: their contents have kinds of their own, and no text. Each may be an error.
         let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
-        if kind.ends_with("_tool_result") && kind != "mcp_tool_result" && fields.contains_key("content") {
-            left.insert("content".to_owned(), Vec::<Value>::new().into());
+        if kind.ends_with("_tool_result") && kind != "mcp_tool_result" {
+            let content = match fields.get("content") {
+                Some(Value::Object(_)) => json!({"type": format!("{kind}_error"), "error_code": "unavailable"}),
+                Some(_) => json!([]),
+                None => return left,
+            };
+            left.insert("content".to_owned(), content);
         }
         left
     }

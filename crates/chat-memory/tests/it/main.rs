@@ -30,6 +30,7 @@ mod format_1;
 mod format_2;
 mod fuzz_targets;
 mod iam;
+mod kinds;
 mod large;
 mod list_format_1;
 #[cfg(feature = "dynamodb")]

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::message::Message;
-use crate::wire::arbitrary;
+use crate::wire::{Format, arbitrary};
 
 const AT: Timestamp = Timestamp::from_millis(1_764_433_800_000);
 
@@ -73,6 +73,12 @@ fn text_goes_and_references_stay_in_every_form() {
             json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
                 {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}]}),
         ),
+        (
+            json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "s", "name": "code_execution", "input": {"code": "S"}},
+                {"type": "code_execution_tool_result", "tool_use_id": "s", "content": {"type": "code_execution_result", "stdout": "S"}}]}),
+            json!({"role": "assistant", "content": [{"type": "server_tool_use", "id": "s", "name": "code_execution", "input": {}},
+                {"type": "code_execution_tool_result", "tool_use_id": "s", "content": {"type": "code_execution_tool_result_error", "error_code": "unavailable"}}]}),
+        ),
         // Bedrock's and Gemini's, which have no types.
         (
             json!({"role": "user", "content": [{"toolResult": {"toolUseId": "t", "content": [{"json": {"S": 1}}], "status": "success"}}]}),
@@ -95,6 +101,47 @@ fn text_goes_and_references_stay_in_every_form() {
         (
             json!({"role": "tool", "openai_role": "none", "type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "S"}]}),
             json!({"role": "tool", "openai_role": "none", "type": "function_call_output", "call_id": "c", "output": "[redacted]"}),
+        ),
+        (
+            json!({"role": "assistant", "openai_role": "none", "type": "reasoning", "id": "r", "content": [{"type": "reasoning_text", "text": "S"}]}),
+            json!({"role": "assistant", "openai_role": "none", "type": "reasoning", "id": "r", "content": [{"type": "reasoning_text", "text": "[redacted]"}]}),
+        ),
+        (
+            json!({"role": "assistant", "openai_role": "none", "type": "computer_call", "id": "i", "call_id": "c", "status": "completed",
+                "action": {"type": "click", "button": "left", "x": 7, "y": 7}, "pending_safety_checks": [{"id": "p", "message": "S"}]}),
+            json!({"role": "assistant", "openai_role": "none", "type": "computer_call", "id": "i", "call_id": "c", "status": "completed",
+                "action": {"type": "click", "button": "left", "x": 0, "y": 0}, "pending_safety_checks": []}),
+        ),
+        // The same as a call of a message.
+        (
+            json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "computer_call",
+                "computer_call": {"id": "i", "action": {"type": "type", "text": "S", "button": "S"}, "pending_safety_checks": [], "status": "completed"}},
+                {"id": "d", "type": "local_shell_call", "local_shell_call": {"action": {"type": "exec", "command": ["S"], "env": {"S": "S"}, "timeout_ms": 7, "user": null}}},
+                {"id": "m", "type": "mcp_approval_request", "mcp_approval_request": {"name": "f", "arguments": "{\"S\": 1}", "server_label": "l"}}]}),
+            json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "computer_call",
+                "computer_call": {"id": "i", "action": {"type": "type", "text": "[redacted]", "button": "[redacted]"}, "pending_safety_checks": [], "status": "completed"}},
+                {"id": "d", "type": "local_shell_call", "local_shell_call": {"action": {"type": "exec", "command": [], "env": {}, "timeout_ms": 0, "user": null}}},
+                {"id": "m", "type": "mcp_approval_request", "mcp_approval_request": {"name": "f", "arguments": "{}", "server_label": "l"}}]}),
+        ),
+        (
+            json!({"role": "tool", "openai_role": "none", "type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "image_url": "S"}}),
+            json!({"role": "tool", "openai_role": "none", "type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot"}}),
+        ),
+        (
+            json!({"role": "tool", "openai_role": "none", "type": "shell_call_output", "call_id": "c", "output": [{"stdout": "S"}]}),
+            json!({"role": "tool", "openai_role": "none", "type": "shell_call_output", "call_id": "c", "output": []}),
+        ),
+        (
+            json!({"role": "assistant", "openai_role": "none", "type": "code_interpreter_call", "id": "i", "container_id": "k", "code": "S", "outputs": [{"logs": "S"}]}),
+            json!({"role": "assistant", "openai_role": "none", "type": "code_interpreter_call", "id": "i", "container_id": "k", "code": "[redacted]", "outputs": []}),
+        ),
+        (
+            json!({"role": "assistant", "openai_role": "none", "type": "image_generation_call", "id": "i", "result": "S", "revised_prompt": "S"}),
+            json!({"role": "assistant", "openai_role": "none", "type": "image_generation_call", "id": "i", "result": null}),
+        ),
+        (
+            json!({"role": "assistant", "type": "message", "content": [{"type": "output_text", "text": "S", "annotations": [{"url": "S"}]}]}),
+            json!({"role": "assistant", "type": "message", "content": [{"type": "output_text", "text": "[redacted]", "annotations": []}]}),
         ),
         // The AI SDK's.
         (
@@ -130,6 +177,70 @@ fn time_of_a_redaction_is_kept_and_any_other_text_in_its_place_is_not() {
     assert_eq!(redacted(&first, "[redacted]", AT + std::time::Duration::from_secs(60)), first, "a repeat");
     let own = entry(json!({"role": "user", "content": "S", "redacted": "the secret"}));
     assert_eq!(redacted(&own, "[redacted]", AT), first);
+}
+
+/// Every kind of `testdata/kinds`: calls and results still refer to each other, in every form, and no text is left.
+#[test]
+fn redacted_kinds_keep_their_references_and_no_text() {
+    for (format, kind, values) in kinds() {
+        let messages = format.read(values).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        for message in messages {
+            let left = redacted(&message.clone().into(), "[redacted]", AT);
+            assert!(!left.to_json().contains("secret"), "{kind}: {}", left.to_json());
+            let left = left.into_message().expect("a message");
+            let references = |message| {
+                let of = tools::ToolUse::of(message);
+                (format!("{:?}", of.calls), format!("{:?}", of.results))
+            };
+            assert_eq!(references(&left), references(&message), "{kind}");
+            assert_eq!(left.tool_calls.len(), message.tool_calls.len(), "{kind}");
+            for form in Format::ALL {
+                let written = form.write(std::slice::from_ref(&left));
+                assert_eq!(form.read(written.clone()).as_ref(), Ok(&vec![left.clone()]), "{kind}: {form}: {written:?}");
+            }
+        }
+    }
+}
+
+/// An item that the API needs whole is written with what it needs.
+#[test]
+fn redacted_calls_are_written_as_whole_items() {
+    for (format, kind, values) in kinds() {
+        let is_call =
+            |value: &Value| value["type"].as_str().is_some_and(|kind| kind.ends_with("_call")) && value["call_id"].is_string();
+        let calls = values.into_iter().filter(is_call).collect::<Vec<_>>();
+        if format != Format::Responses || calls.is_empty() {
+            continue;
+        }
+        let left = format.read(calls.clone()).expect("calls").into_iter();
+        let left: Vec<_> = left.filter_map(|message| redacted(&message.into(), "[redacted]", AT).into_message()).collect();
+        let written = format.for_request(&left).expect("an API").messages;
+        assert_eq!(written.len(), calls.len(), "{kind}: {written:?}");
+        for ((_, written), call) in written.iter().zip(&calls) {
+            for field in ["type", "id", "call_id", "name", "status"] {
+                assert_eq!(written.get(field), call.get(field), "{kind}");
+            }
+            for field in ["action", "actions", "operation", "pending_safety_checks", "arguments", "input"] {
+                assert_eq!(written.get(field).is_some(), call.get(field).is_some(), "{kind}: {field}: {written}");
+            }
+        }
+    }
+}
+
+/// The values of each kind, and the form in which they are read.
+fn kinds() -> Vec<(Format, String, Vec<Value>)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/kinds");
+    let mut kinds = Vec::new();
+    for file in std::fs::read_dir(folder).expect("the folder") {
+        let path = file.expect("a file").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(&path).expect("a text")).expect("JSON");
+        kinds.extend(cases.into_iter().map(|case| {
+            let values = case["values"].as_array().expect("values").clone();
+            (name.parse().unwrap_or(Format::OpenAi), format!("{name}: {}", case["kind"]), values)
+        }));
+    }
+    kinds
 }
 
 proptest! {
