@@ -350,8 +350,9 @@ impl ToLoad {
     async fn run(self, store: &dyn ChatStore) -> Result<Loaded, Error> {
         let policy = self.policy()?;
         let recalled = recall(store, &SessionId::stored(self.session)?, &policy).await?;
-        let entries = recalled.window.messages.into_iter().map(Entry::from).collect();
-        let messages = self.format.write_entries(entries).into_iter().map(|(_, value)| value).collect();
+        // An agent passes them on, and an API refuses fields that it does not know.
+        let messages = self.format.write_joined(recalled.window.messages);
+        let messages = messages.into_iter().map(|(_, value)| value).collect();
         Ok(Loaded {
             messages,
             tokens: recalled.window.tokens,

@@ -31,6 +31,7 @@ pub(super) const FORM: Form = Form {
     about: "Anthropic's messages: {\"role\", \"content\"}, with tool_use and tool_result blocks",
     read: exact::read::<Anthropic>,
     write: exact::write::<Anthropic>,
+    write_joined: Some(exact::write_joined::<Anthropic>),
     for_request: Some(for_request),
 };
 

@@ -72,9 +72,18 @@ pub(super) fn read<F: Convert>(list: Vec<Value>) -> Result<Vec<Placed<Message>>,
 
 /// Writes a list.
 pub(super) fn write<F: Convert>(list: &[Message]) -> Vec<Placed<Value>> {
+    write_runs::<F>(list, write_run::<F>)
+}
+
+/// Writes a list of which a reader may join what belongs together: no value has an overlay that only keeps it from what is next to it.
+pub(super) fn write_joined<F: Convert>(list: &[Message]) -> Vec<Placed<Value>> {
+    write_runs::<F>(list, |run| F::encode(run).into_iter().map(readable::<F>).collect())
+}
+
+fn write_runs<F: Convert>(list: &[Message], write: impl Fn(&[Message]) -> Vec<Unit>) -> Vec<Placed<Value>> {
     let (mut written, mut place) = (Vec::new(), 0);
     for run in list.chunk_by(F::messages_belong) {
-        for unit in write_run::<F>(run) {
+        for unit in write(run) {
             place += unit.messages.len();
             written.extend(unit.values.into_iter().map(|value| (place - 1, value)));
         }
@@ -159,13 +168,18 @@ fn write_run<F: Convert>(run: &[Message]) -> Vec<Unit> {
     if read_run::<F>(&plain).is_ok_and(|read| messages(&read).eq(run)) {
         return units;
     }
-    let is_read = |unit: &Unit| read_plain::<F>(&unit.values).is_ok_and(|read| messages(&read).eq(&unit.messages));
-    let few: Vec<_> = units.iter().map(|unit| if is_read(unit) { unit.clone() } else { overlaid::<F>(unit.clone()) }).collect();
+    let few: Vec<_> = units.iter().cloned().map(readable::<F>).collect();
     let written: Vec<_> = values(&few).cloned().collect();
     if read_overlaid::<F>(&written).is_some_and(|read| messages(&read).eq(run)) {
         return few;
     }
     units.into_iter().map(overlaid::<F>).collect()
+}
+
+/// The unit as it can be read by itself: with an overlay, if it needs one.
+fn readable<F: Convert>(unit: Unit) -> Unit {
+    let is_read = read_plain::<F>(&unit.values).is_ok_and(|read| messages(&read).eq(&unit.messages));
+    if is_read { unit } else { overlaid::<F>(unit) }
 }
 
 /// Adds the overlay: how the messages differ from what the values show.

@@ -46,6 +46,8 @@ struct Form {
     about: &'static str,
     read: fn(Vec<Value>) -> ReadPlaced,
     write: fn(&[Message]) -> Vec<Placed<Value>>,
+    /// As `write`, where messages that belong together may be read as one; `None` if each message is one value.
+    write_joined: Option<fn(&[Message]) -> Vec<Placed<Value>>>,
     /// `None` if it is not the form of a model's API.
     for_request: Option<fn(&[Message]) -> Request>,
 }
@@ -153,12 +155,7 @@ impl Format {
 
     /// Writes entries: messages in this form, other entries as they are; each value with the index of the last entry that it shows.
     pub fn write_entries(self, entries: Vec<Entry>) -> Vec<Placed<WrittenEntry>> {
-        // One value may be several messages in the other forms.
-        let write_one: Option<fn(Message) -> Source> = match self {
-            Self::OpenAi => Some(Source::OpenAi),
-            Self::LangChain => Some(Source::LangChain),
-            _ => None,
-        };
+        let write_one = self.write_one();
         let (mut written, mut run) = (Vec::with_capacity(entries.len()), Vec::new());
         let count = entries.len();
         let write_run = |run: &mut Vec<Message>, written: &mut Vec<_>, next: usize| {
@@ -178,6 +175,15 @@ impl Format {
         }
         write_run(&mut run, &mut written, count);
         written
+    }
+
+    /// Returns how one message becomes one value. In the other forms one value may be several messages.
+    fn write_one(self) -> Option<fn(Message) -> Source> {
+        match self {
+            Self::OpenAi => Some(Source::OpenAi),
+            Self::LangChain => Some(Source::LangChain),
+            _ => None,
+        }
     }
 
     /// Reads a list of messages.
@@ -219,6 +225,33 @@ impl Format {
     /// Like [`write`](Self::write), with the index of the last message that each value shows.
     pub fn write_placed(self, messages: &[Message]) -> Vec<Placed<Value>> {
         (self.form().write)(messages)
+    }
+
+    /// Writes messages as values that a program passes on, such as a window for an agent: what was [read](Self::read) is written again
+    /// equal, also if it was read in several lists. Unlike with [`write_placed`](Self::write_placed), values that belong together may be read
+    /// as one message: no value carries a field only to prevent that.
+    ///
+    /// ```
+    /// use chat_memory::wire::Format;
+    /// use serde_json::json;
+    /// // An agent stores the items of one answer one by one.
+    /// let reasoning = json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"});
+    /// let call = json!({"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"});
+    /// let mut messages = Format::Responses.read(vec![reasoning.clone()])?;
+    /// messages.extend(Format::Responses.read(vec![call.clone()])?);
+    /// let written = Format::Responses.write_joined(messages);
+    /// assert_eq!(serde_json::to_value(&written[0].1)?, reasoning);
+    /// assert_eq!(serde_json::to_value(&written[1].1)?, call);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_joined(self, messages: Vec<Message>) -> Vec<Placed<WrittenEntry>> {
+        match (self.write_one(), self.form().write_joined) {
+            (Some(write), _) => messages.into_iter().map(|message| WrittenEntry(write(message))).enumerate().collect(),
+            (None, write) => {
+                let values = write.unwrap_or(self.form().write)(&messages);
+                values.into_iter().map(|(place, value)| (place, value.into())).collect()
+            }
+        }
     }
 
     /// Writes messages for a request to the API that has this form; `None` if no API has it.

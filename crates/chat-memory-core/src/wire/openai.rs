@@ -23,6 +23,7 @@ pub(super) const FORM: Form = Form {
     about: "OpenAI's chat messages: {\"role\", \"content\", …}",
     read: |values| read_each(values, from_value),
     write: |messages| write_each(messages, to_value),
+    write_joined: None,
     for_request: Some(|messages| Request { system: None, messages: write_each(messages, for_request) }),
 };
 

@@ -33,6 +33,7 @@ pub(super) const FORM: Form = Form {
     about: "The items of OpenAI's Responses API: messages, function_call, reasoning …",
     read: exact::read::<Responses>,
     write: exact::write::<Responses>,
+    write_joined: Some(exact::write_joined::<Responses>),
     for_request: Some(for_request),
 };
 

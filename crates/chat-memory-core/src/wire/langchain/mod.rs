@@ -51,6 +51,7 @@ pub(super) const FORM: Form = Form {
     about: "LangChain's stored messages: {\"type\", \"data\"}",
     read: |values| read_each(values, from_value),
     write: |messages| write_each(messages, to_value),
+    write_joined: None,
     for_request: None,
 };
 
