@@ -135,7 +135,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             Err(e) => {
                 // The cause without axum's words around it. It names the parameter.
                 let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-                Err(Problem::bad_request(format!("invalid query: {cause}")))
+                Err(Problem::bad_request(format!("invalid query: {}", in_words(&cause))))
             }
         }
     }
@@ -256,8 +256,32 @@ fn read<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
     }
     serde_path_to_error::deserialize(value).map_err(|e| {
         let pointer = pointer(e.path());
-        Problem::invalid(format!("{} (at {pointer:?})", e.inner())).with("pointer", pointer)
+        Problem::invalid(in_words(&e.inner().to_string())).at(&pointer)
     })
+}
+
+/// Says in words what Serde and the standard library say in Rust's.
+fn in_words(cause: &str) -> String {
+    const NUMBER: &str = "expected a whole number from 0";
+    const ENDS: [(&str, &str); 9] = [
+        ("invalid digit found in string", NUMBER),
+        ("cannot parse integer from empty string", NUMBER),
+        ("number too large to fit in target type", NUMBER),
+        ("expected usize", NUMBER),
+        ("expected u64", NUMBER),
+        ("expected u32", NUMBER),
+        ("provided string was not `true` or `false`", "expected true or false"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected an object"),
+    ];
+    let found = ENDS.iter().find_map(|(end, words)| Some((cause.strip_suffix(end)?, *words)));
+    let (cause, words) = found.unwrap_or((cause, ""));
+    let cause = match cause.strip_prefix("invalid type: ") {
+        Some(rest) if rest.starts_with("map,") => format!("invalid type: object{}", &rest["map".len()..]),
+        Some(rest) if rest.starts_with("sequence,") => format!("invalid type: list{}", &rest["sequence".len()..]),
+        _ => cause.to_owned(),
+    };
+    cause + words
 }
 
 /// A JSON pointer (RFC 6901).
@@ -385,6 +409,20 @@ mod tests {
                 .detail()
                 .contains("column 11: the byte 0xFF is not UTF-8")
         );
+    }
+
+    #[test]
+    fn errors_do_not_name_types_of_rust() {
+        for (cause, words) in [
+            ("at: invalid digit found in string", "at: expected a whole number from 0"),
+            ("all: provided string was not `true` or `false`", "all: expected true or false"),
+            ("invalid value: integer `-1`, expected usize", "invalid value: integer `-1`, expected a whole number from 0"),
+            ("invalid type: map, expected a sequence", "invalid type: object, expected a list"),
+            ("invalid type: sequence, expected a map", "invalid type: list, expected an object"),
+            ("unknown field `x`, expected `n`", "unknown field `x`, expected `n`"),
+        ] {
+            assert_eq!(in_words(cause), words);
+        }
     }
 
     #[test]

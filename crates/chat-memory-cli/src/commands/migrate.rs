@@ -327,7 +327,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     if let Some(difference) = difference {
         let Difference { what, remedy } = difference;
         let written = if stores.dry_run { "would be" } else { "was" };
-        let why = format!("session {session} differs: {what}; nothing {written} written to it: {remedy}");
+        let why = format!("source and target differ: {what}; nothing {written} written to the target: {remedy}");
         return Err(Error::new(ErrorKind::Conflict, why));
     }
     let rest = missing(pieces, there);

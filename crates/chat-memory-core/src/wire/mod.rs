@@ -39,15 +39,18 @@ pub type Placed<T> = (usize, T);
 /// The result of reading a list.
 type ReadPlaced = Result<Vec<Placed<Message>>, MessageError>;
 
+/// Writes a list.
+type WriteList = fn(&[Message]) -> Vec<Placed<Value>>;
+
 /// What a form consists of. Its file has one as `FORM`.
 struct Form {
     name: &'static str,
     title: &'static str,
     about: &'static str,
     read: fn(Vec<Value>) -> ReadPlaced,
-    write: fn(&[Message]) -> Vec<Placed<Value>>,
+    write: WriteList,
     /// As `write`, where messages that belong together may be read as one; `None` if each message is one value.
-    write_joined: Option<fn(&[Message]) -> Vec<Placed<Value>>>,
+    write_joined: Option<WriteList>,
     /// `None` if it is not the form of a model's API.
     for_request: Option<fn(&[Message]) -> Request>,
 }

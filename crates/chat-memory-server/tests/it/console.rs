@@ -394,7 +394,7 @@ async fn refused_request_of_a_browser_is_answered_with_a_page_and_the_way_back()
         ("/console?after=x", "Invalid cursor", sessions),
         ("/console/costs?all=x", "all: ", sessions),
         ("/console/costs?after=x", "Invalid cursor", sessions),
-        ("/console/sessions/trip?at=abc", "at: invalid digit", session),
+        ("/console/sessions/trip?at=abc", "at: expected a whole number from 0", session),
         ("/console/sessions/trip?before=-1", "before: ", session),
         ("/console/sessions/trip/rewind?from=x", "from: ", session),
         ("/console/sessions/trip/edit?seq=x", "seq: ", session),
