@@ -25,9 +25,11 @@ mod pager;
 mod render;
 mod window;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::cli::Cli;
@@ -42,7 +44,10 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(help_or_error) => {
             // A closed pipe must not make `--help | head` fail.
-            let _ = help_or_error.print();
+            let _ = match as_json(&help_or_error) {
+                Some(json) => writeln!(io::stderr(), "{json}"),
+                None => help_or_error.print(),
+            };
             return if help_or_error.use_stderr() { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
         }
     };
@@ -51,6 +56,19 @@ pub fn run() -> ExitCode {
     // Also after a failure, which is printed when the pager is gone.
     let ended = app.out.end();
     app.end(outcome.and(ended))
+}
+
+/// A usage error as JSON, if the command line has `--json`.
+fn as_json(error: &clap::Error) -> Option<Value> {
+    let mut arguments = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+    if !error.use_stderr() || !arguments.any(|argument| argument == "--json") {
+        return None;
+    }
+    // Without the usage, which comes after an empty line, and the word that begins it.
+    let text = error.render().to_string();
+    let cause = text.split("\n\n").next().unwrap_or(&text);
+    let cause: Vec<&str> = cause.strip_prefix("error: ").unwrap_or(cause).split_whitespace().collect();
+    Failure::usage(cause.join(" ")).to_json()
 }
 
 fn carry_out(app: &App, command: cli::Command) -> Result<(), Failure> {

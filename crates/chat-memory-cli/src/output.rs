@@ -99,6 +99,11 @@ pub fn may_colour(to: &impl IsTerminal) -> bool {
     to.is_terminal() && !forbidden && !dumb
 }
 
+/// Prints text to standard error that has its colours, and what would control the terminal escaped.
+pub fn say_escaped(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Prints one line to standard error.
 pub fn say(line: impl Display) {
     // If standard error is closed, there is nobody left to tell.

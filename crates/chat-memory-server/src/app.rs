@@ -16,7 +16,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::extract::Deadline;
 use crate::problem::{Problem, as_document};
 use crate::service::Service;
-use crate::{api, auth, client, console};
+use crate::{api, auth, client, console, unread};
 
 /// Identifies a request, in its response and in the log. A valid id from the client is kept.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -106,7 +106,7 @@ async fn watch(State(service): State<Service>, mut request: Request, next: Next)
     let client = client::address(&request, &service);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let page = Some(request.uri().path()).filter(|path| service.options().console && console::has(path)).map(str::to_owned);
-    let mut response = as_document(next.run(request).instrument(span.clone()).await);
+    let mut response = as_document(next.run(unread::read_in_vain(request)).instrument(span.clone()).await);
     if let Some(path) = page {
         response = console::page::of_console(&path, response);
     }

@@ -35,6 +35,7 @@ mod stores;
 mod streams;
 pub mod threads;
 mod tls;
+mod unread;
 mod watch;
 
 pub use api::openapi;

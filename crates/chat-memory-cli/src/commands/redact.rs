@@ -10,7 +10,7 @@ use super::{confirm, count, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::failure::{Failure, OnCommandLine};
-use crate::output::say;
+use crate::output::{say, say_escaped};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,7 +89,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             return Ok(());
         }
         if plan.changed {
-            say(shown(app, &plan).trim_end());
+            say_escaped(&shown(app, &plan));
             confirm(false, &format!("Replace {} of record {seq} of {session} for good", entries(plan.entries)))?;
         }
         // What was shown, and no other record that has the number since.

@@ -367,3 +367,17 @@ fn refused_connection_fails_without_retries() {
         ran.fails(FAILED, &["no connection", &at.to_string()]);
     }
 }
+
+#[test]
+fn usage_errors_are_json_where_that_is_asked_for() {
+    let place = Place::sqlite();
+    for arguments in [&["--json", "append"][..], &["rewind", "s", "--turns", "0", "--json"], &["--json", "no-such-command"]] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        let said: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_else(|e| panic!("{e}: {}", ran.err));
+        let message = said["error"]["message"].as_str().unwrap_or_default();
+        assert!(said["error"]["kind"] == "usage" && !message.is_empty() && !message.starts_with("error"), "{said}");
+    }
+    // What comes behind -- is text.
+    assert!(!place.run(&["append", "s", "a", "b", "--", "--json"]).err.starts_with('{'));
+}

@@ -57,6 +57,26 @@ fn demo_has_sample_sessions_and_leaves_no_files() {
 }
 
 #[test]
+fn clients_that_send_their_whole_body_first_learn_why_it_is_refused() {
+    let place = Place::sqlite();
+    let keys = place.path().join("keys.toml").display().to_string();
+    let key = place.run(&["key", "new", "--name", "app", "--right", "write", "--keys", &keys]).done();
+    let service = Service::start(&place, &["--keys", &keys, "--max-body", "1MB"]);
+    for (key, status) in [("none", "401"), (key.trim(), "413")] {
+        let mut stream = service.connect();
+        let body = vec![b' '; 8_000_000];
+        let head = format!(
+            "POST /v1/sessions/s/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).expect("the whole body is taken");
+        let answer = rest(&mut stream, 60).expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[test]
 fn settings_come_from_flags_then_the_environment_then_a_file() {
     let place = Place::sqlite().with("CHAT_MEMORY_DRAIN", "7s").with("CHAT_MEMORY_MAX_BODY", "2MB");
     let file = place.file("serve.toml", "drain = \"8s\"\npoll = \"9s\"\nmax-body = \"3MB\"\nlisten = \"127.0.0.1:0\"\n");

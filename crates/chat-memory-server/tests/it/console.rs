@@ -461,6 +461,22 @@ async fn user_text_has_automatic_direction() {
 }
 
 #[tokio::test]
+async fn form_for_a_new_session_adds_nothing_to_one_that_exists() {
+    let site = Site::open();
+    let client = site.client();
+    site.append("there", &[(Role::User, "Hello")]).await;
+    let form = client.get("/console/new").await.form("/console/new");
+    let refused = client.post(&form, &[("text", "And this"), ("id", "there"), ("title", "Mine")]).await;
+    assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
+    assert!(refused.text.contains("exists already") && refused.text.contains("And this"), "{}", refused.text);
+    assert!(!client.get("/console/sessions/there").await.text.contains("And this"));
+    // The same form, sent twice for another id, is no conflict.
+    for _ in 0..2 {
+        client.post(&form, &[("text", "And this"), ("id", "another")]).await.leads_to();
+    }
+}
+
+#[tokio::test]
 async fn older_page_link_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("chats.db").display());
