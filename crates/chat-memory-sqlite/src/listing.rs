@@ -71,9 +71,10 @@ pub(super) const ENDS: &str = "SELECT
 pub(super) const REWINDS: &str =
     "SELECT seq, rewind FROM records WHERE session = ?1 AND seq >= ?2 AND rewind IS NOT NULL ORDER BY seq";
 
-/// The entries of a record, if they are short and have not expired.
-pub(super) const SHORT: &str = "SELECT messages FROM records WHERE session = ?1 AND seq = ?2
-     AND (expires_at IS NULL OR expires_at > ?3) AND octet_length(messages) BETWEEN 3 AND ?4";
+/// The entries of a record that has any and has not expired; NULL if they are long.
+pub(super) const SHORT: &str =
+    "SELECT iif(octet_length(messages) <= ?4, messages, NULL) FROM records WHERE session = ?1 AND seq = ?2
+     AND (expires_at IS NULL OR expires_at > ?3) AND octet_length(messages) > 2";
 
 /// How many records a list looks through for rewinds, per session. Of a longer session it knows only that its very first record is in view.
 const LOOKED_THROUGH: u64 = 500;
@@ -181,7 +182,9 @@ fn contents(db: &Connection, key: i64, now: Timestamp) -> rusqlite::Result<(Opti
     for seq in in_view {
         let mut rows = short.query(params![key, seq, now.as_secs(), LONGEST_READ])?;
         let Some(row) = rows.next()? else { continue };
-        let entries: Vec<Entry> = serde_json::from_str(row.get_ref(0)?.as_str()?).unwrap_or_default();
+        // What comes after a long one are not the first words.
+        let Some(text) = row.get_ref(0)?.as_str_or_null()? else { break };
+        let entries: Vec<Entry> = serde_json::from_str(text).unwrap_or_default();
         let words = first_words(&entries);
         read += 1;
         if words.is_some() || read >= READ_FOR_WORDS {

@@ -56,8 +56,8 @@ pub struct Arguments {
     #[arg(long)]
     contents: bool,
     /// List up to N sessions
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// The output format
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
@@ -70,7 +70,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let style = app.style();
     let owner = owner(arguments.owner.as_ref())?;
     let as_json = arguments.format.is_json(app);
-    let mut left = arguments.limit.unwrap_or(usize::MAX);
+    let mut left = arguments.limit.map_or(usize::MAX, |limit| limit as usize);
     let store = app.existing_store().await?;
     let pages = !arguments.pager.no_pager && !app.json();
     let mut remarks = Remarks { app, said: BTreeSet::new(), later: Vec::new() };

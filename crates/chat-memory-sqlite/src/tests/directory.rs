@@ -187,6 +187,8 @@ async fn list_shows_records_and_first_words_in_view() {
     let long = format!("Long {}", "x".repeat(20_000));
     say(&store, "long", &long).await;
     assert_eq!(shown("long").await, (Some(1), None));
+    say(&store, "long", "Short").await;
+    assert_eq!(shown("long").await, (Some(2), None), "words of a later record are not the first");
     say(&store, "many", "One of many").await;
     change(
         &path,
