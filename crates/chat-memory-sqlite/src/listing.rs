@@ -1,6 +1,6 @@
 //! The directory: the listed sessions are the rows of `sessions` with a time, until their last record has expired.
 
-use rusqlite::{Connection, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
@@ -66,6 +66,10 @@ pub(super) const ENDS: &str = "SELECT
      (SELECT seq FROM records WHERE session = ?1 ORDER BY seq DESC LIMIT 1),
      (SELECT 2 * seq + (ifnull(octet_length(messages), 0) > 2) FROM records WHERE session = ?1 AND rewind = 0 ORDER BY seq DESC LIMIT 1)
      FROM sessions WHERE key = ?1";
+
+/// The first record from a number on that has not expired.
+pub(super) const ALIVE: &str =
+    "SELECT seq FROM records WHERE session = ?1 AND seq >= ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq LIMIT 1";
 
 /// The records that take back, from a number on.
 pub(super) const REWINDS: &str =
@@ -168,6 +172,8 @@ fn contents(db: &Connection, key: i64, now: Timestamp) -> rusqlite::Result<(Opti
     let (Some(first), Some(last), clear) = ends.query_row([key], read)? else { return Ok((Some(0), None)) };
     // A clear that holds nothing is no record of the conversation.
     let from = clear.map_or(first, |clear| first.max(clear / 2 + u64::from(clear % 2 == 0)));
+    let alive = db.prepare_cached(ALIVE)?.query_row(params![key, from, now.as_secs()], |row| row.get::<_, u64>(0)).optional()?;
+    let Some(from) = alive else { return Ok((Some(0), None)) };
     let next = last + 1;
     let in_view = if next - from.min(next) <= LOOKED_THROUGH {
         let mut rewinds = db.prepare_cached(REWINDS)?;

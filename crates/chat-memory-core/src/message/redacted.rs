@@ -14,7 +14,7 @@ use crate::wire::openai;
 pub const REDACTED: &str = "redacted";
 
 /// Fields whose text names or refers to something, and says nothing.
-const KEPT: [&str; 22] = [
+const KEPT: [&str; 23] = [
     "type",
     "role",
     "id",
@@ -34,6 +34,7 @@ const KEPT: [&str; 22] = [
     "tool_name",
     "toolName",
     "server_label",
+    "server_name",
     "container_id",
     "output_index",
     "phase",
@@ -136,7 +137,7 @@ impl Redactor<'_> {
             Some("image_generation_call") => ("result", Value::Null),
             _ => return left,
         };
-        if let Some(value) = left.get_mut(own.0).filter(|value| value.is_string()) {
+        if let Some(value) = left.get_mut(own.0) {
             *value = own.1;
         }
         left

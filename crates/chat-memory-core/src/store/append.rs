@@ -126,11 +126,7 @@ impl Append {
     /// Invalid if `history` has no visible record with this number.
     pub fn rewind(history: &History, seq: u64, entries: impl IntoIterator<Item = impl Into<Entry>>) -> Result<Self, Error> {
         let Some(record) = history.records.iter().find(|record| record.seq == seq) else {
-            let why = if history.complete {
-                "the session shows no record of this number; give that of one that it shows"
-            } else {
-                "it is not in the history that was read; load more of the session"
-            };
+            let why = "the history that was read shows no such record; give the number of one that it shows, or load more of the session";
             return Err(Error::invalid(format!("cannot rewind to record {seq}: {why}")));
         };
         // Removing a rewind or a clear must not bring back what it hid.

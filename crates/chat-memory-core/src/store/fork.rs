@@ -236,12 +236,21 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
     fork: &Fork,
 ) -> Result<Forked, Error> {
     let mut cost = Cost::default();
-    if let Some(key) = &fork.key
-        && let Some(earlier) = earlier(store, session, target, fork, key, &mut cost).await?
+    let earlier = match &fork.key {
+        Some(key) => Earlier::read(store, target, key, &mut cost).await?,
+        None => Earlier::default(),
+    };
+    // The new session tells by itself: the one that was forked may have changed since.
+    if let Earlier { copies: Some(copies), origin: Some(origin) } = &earlier
+        && fork.up_to.is_none_or(|seq| seq <= origin.seq)
     {
-        return Ok(earlier);
+        if origin.session != *session || fork.up_to.is_some_and(|seq| seq < origin.seq) {
+            return Err(reused(fork, origin));
+        }
+        let Copies { records, entries, position } = copies.clone();
+        return Ok(Forked { seq: origin.seq, records, entries, position, repeated: true, cost });
     }
-    let source = Source::read(store, session, fork).await?;
+    let mut source = Source::read(store, session, fork).await?;
     let mut appends = source.appends(session, fork);
     let (free, of_target) = target_position(store, target).await?;
     let expected = match free {
@@ -257,49 +266,80 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
         Some(actual) if error.is_conflict() => Error::taken(target, actual.clone()),
         _ => error,
     })?;
-    // The same for every repeat.
-    let position = Position::new(appended.position.next(), appended.position.last(), appended.created_at);
     cost += source.cost;
     cost += of_target;
     cost += appended.cost;
+    // The same for every repeat.
+    let mut position = Position::new(appended.position.next(), appended.position.last(), appended.created_at);
+    if appended.repeated {
+        if let Some(origin) = &earlier.origin {
+            if origin.session != *session || fork.up_to.is_some() && origin.seq != source.seq() {
+                return Err(reused(fork, origin));
+            }
+            source.records.retain(|record| record.seq <= origin.seq);
+        }
+        if let Some(copies) = &earlier.copies {
+            source.records.truncate(usize::try_from(copies.records).unwrap_or(usize::MAX));
+        }
+        let records = source.records.len() as u64;
+        let last = fork.key.as_ref().map(|key| AppendId::of_key(target, key).following(records.saturating_sub(1)));
+        position = Position::new(appended.seq + records, last, appended.created_at);
+    }
     let (seq, records, entries) = (source.seq(), source.records.len() as u64, source.entries());
     Ok(Forked { seq, records, entries, position, repeated: appended.repeated, cost })
 }
 
-/// What an earlier attempt with this key created, as the new session shows it: the one that was forked may have changed since. `None` if
-/// there was none, or if the new session does not tell, for it was changed or has no metadata; then the store recognises the key.
-async fn earlier<S: ChatStore + ?Sized>(
-    store: &S,
-    session: &SessionId,
-    target: &SessionId,
-    fork: &Fork,
-    key: &str,
-    cost: &mut Cost,
-) -> Result<Option<Forked>, Error> {
-    let there = store.load(target, &Load::all()).await?;
-    *cost += there.cost;
-    let id = AppendId::of_key(target, key);
-    let is_copy = |(n, record): &(u64, &Record)| record.append_id == id.following(*n);
-    let copies: Vec<&Record> = (0..).zip(&there.records).take_while(is_copy).map(|(_, record)| record).collect();
-    let Some(last) = copies.last() else { return Ok(None) };
-    let Some(origin) = entry_of(store, target).await?.and_then(|info| info.forked_from()) else { return Ok(None) };
-    let is_other = match fork.up_to {
-        // Records without messages are not copied: the last one that is may have a lower number.
-        Some(seq) => seq < origin.seq,
-        None => false,
-    };
-    if is_other || origin.session != *session {
-        return Err(Error::new(
-            ErrorKind::KeyReused,
-            format!(
-                "the idempotency key {key:?} was already used for a fork of session {:?} up to record {}; use a new key for another fork",
-                origin.session.as_str(),
-                origin.seq
-            ),
-        ));
+/// What a new session tells of an earlier attempt with the same key.
+#[derive(Default)]
+struct Earlier {
+    /// The copies, unless some of them are not shown any more.
+    copies: Option<Copies>,
+    /// Where the session comes from, unless its metadata was replaced or the store has none.
+    origin: Option<Origin>,
+}
+
+#[derive(Clone)]
+struct Copies {
+    records: u64,
+    entries: u64,
+    position: Position,
+}
+
+impl Earlier {
+    async fn read<S: ChatStore + ?Sized>(store: &S, target: &SessionId, key: &str, cost: &mut Cost) -> Result<Self, Error> {
+        let there = store.load(target, &Load::all()).await?;
+        *cost += there.cost;
+        if there.position.next() == 0 {
+            return Ok(Self::default());
+        }
+        let origin = entry_of(store, target).await?.and_then(|info| info.forked_from());
+        Ok(Self { copies: Copies::of(&there, AppendId::of_key(target, key)), origin })
     }
-    let records = copies.len() as u64;
-    let entries = copies.iter().map(|record| record.entries.len() as u64).sum();
-    let position = Position::new(last.seq + 1, Some(last.append_id), last.created_at);
-    Ok(Some(Forked { seq: origin.seq, records, entries, position, repeated: true, cost: *cost }))
+}
+
+impl Copies {
+    /// The records at the beginning of the new session that were appended together under this id.
+    fn of(there: &History, id: AppendId) -> Option<Self> {
+        let is_copy = |(n, record): &(u64, &Record)| record.append_id == id.following(*n);
+        let copies: Vec<&Record> = (0..).zip(&there.records).take_while(is_copy).map(|(_, record)| record).collect();
+        let last = copies.last()?;
+        // With a number left out, something after it was taken back, and perhaps copies as well.
+        let next = there.records.get(copies.len()).map_or(there.position.next(), |record| record.seq);
+        (next == last.seq + 1).then(|| Self {
+            records: copies.len() as u64,
+            entries: copies.iter().map(|record| record.entries.len() as u64).sum(),
+            position: Position::new(next, Some(last.append_id), last.created_at),
+        })
+    }
+}
+
+/// The error for a key of another fork.
+fn reused(fork: &Fork, origin: &Origin) -> Error {
+    let (key, session, seq) = (fork.key.as_deref().unwrap_or_default(), origin.session.as_str(), origin.seq);
+    Error::new(
+        ErrorKind::KeyReused,
+        format!(
+            "the idempotency key {key:?} was already used for a fork of session {session:?} up to record {seq}; use a new key for another fork"
+        ),
+    )
 }

@@ -25,7 +25,7 @@ use super::exact::{self, Convert, Unit};
 use super::openai::{self, ROLE_KEY};
 use super::overlay::OVERLAY_KEY;
 use super::{Form, Request};
-use crate::message::{Content, Message, MessageError, Part, Role, ToolCall, refused, tools};
+use crate::message::{Content, Message, MessageError, Part, Role, ToolCall, redacted::REDACTED, refused, tools};
 
 pub(super) const FORM: Form = Form {
     name: "responses",
@@ -400,7 +400,10 @@ fn accepted(mut item: Value) -> Option<Value> {
         (Some(_), _) => &["role", "content"],
         (None, "function_call") => &["type", "id", "call_id", "name", "arguments", "status", "namespace"],
         (None, "function_call_output") => &["type", "id", "call_id", "output", "status"],
-        (None, _) => return Some(item),
+        (None, _) => {
+            fields.shift_remove(REDACTED);
+            return Some(item);
+        }
     };
     fields.retain(|key, value| known.contains(&key.as_str()) && !value.is_null());
     let is_of_model = role.as_deref() == Some("assistant");

@@ -3,7 +3,8 @@
 use axum::Json;
 use chat_memory::store::{self, SearchHit, SearchQuery, SearchScope};
 use chat_memory::{Owner, SessionId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::errors::{OfStore, OfValues};
@@ -31,9 +32,11 @@ pub struct SearchParams {
     session: Option<String>,
     /// Only messages sent at this time or later, and sessions active since
     #[param(value_type = Option<String>, format = DateTime, nullable = false, example = "2026-05-01T00:00:00Z")]
+    #[serde(default, deserialize_with = "given_time")]
     since: Option<jiff::Timestamp>,
     /// Only messages sent before this time, and sessions that began before it
     #[param(value_type = Option<String>, format = DateTime, nullable = false)]
+    #[serde(default, deserialize_with = "given_time")]
     until: Option<jiff::Timestamp>,
     /// Search titles, ids and owners, and read no messages
     #[param(default = json!(false))]
@@ -45,6 +48,12 @@ pub struct SearchParams {
     /// The page after this `next`
     #[param(nullable = false)]
     after: Option<String>,
+}
+
+fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<jiff::Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time = text.parse().map_err(|_| D::Error::custom(format!("expected a time such as 2026-05-01T12:00:00Z, not {text:?}")));
+    time.map(Some)
 }
 
 /// A page of hits.

@@ -14,7 +14,7 @@ use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
 use crate::auth::{Access, MayWrite};
-use crate::extract::{IfMatch, JsonBody, Key, Params, Session};
+use crate::extract::{IfMatch, JsonBody, Key, NoParams, Params, Session};
 use crate::memory::Held;
 use crate::operations::{self, Cleared};
 use crate::problem::Problem;
@@ -159,6 +159,7 @@ pub(super) fn at<T>(pointer: &str, part: Result<T, impl std::fmt::Display>) -> R
 pub async fn clear(
     MayWrite(access): MayWrite,
     Session(session): Session,
+    Params(NoParams {}): Params<NoParams>,
     key: Option<Key>,
     expected: Option<IfMatch>,
 ) -> Result<Response, Problem> {

@@ -183,6 +183,12 @@ async fn list_shows_records_and_first_words_in_view() {
     say(&store, "s", "New").await;
     assert_eq!(shown("s").await, some(1, "New"));
 
+    for text in ["one", "two"] {
+        say(&store, "part", text).await;
+    }
+    change(&path, "UPDATE records SET expires_at = 1 WHERE seq = 0 AND session = (SELECT key FROM sessions WHERE id = 'part')");
+    assert_eq!(shown("part").await, some(1, "two"), "what has expired does not count");
+
     // What a list would have to read much for is left out.
     let long = format!("Long {}", "x".repeat(20_000));
     say(&store, "long", &long).await;

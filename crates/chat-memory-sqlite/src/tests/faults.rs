@@ -301,7 +301,7 @@ async fn no_statement_reads_a_whole_table() {
         checkpoints::NEXT_PARTITION,
         sweep::DUE_CHECKPOINTS,
     ];
-    let of_lists = [listing::BY_START, listing::BY_ACTIVITY, listing::ENDS, listing::REWINDS, listing::SHORT];
+    let of_lists = [listing::BY_START, listing::BY_ACTIVITY, listing::ENDS, listing::REWINDS, listing::SHORT, listing::ALIVE];
     for sql in of_logs.into_iter().chain(of_sweeps).chain(of_lists).chain(of_checkpoints) {
         let mut explained = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
         let nothing = vec![rusqlite::types::Null; explained.parameter_count()];

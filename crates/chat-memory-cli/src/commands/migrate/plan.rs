@@ -124,6 +124,11 @@ pub fn compare(source: &[Record], entries: usize, target: &[Record]) -> Result<C
             let (from, to) = (shown(from.record), shown(to.record));
             return Err(format!("the metadata of message {number}'s record differs: the source has {from}, the target {to}"));
         }
+        if from.entry != to.entry {
+            return Err(format!(
+                "message {number} was redacted on both sides, each at a time of its own or with words of its own"
+            ));
+        }
         compared.messages += 1;
         compared.other_times += u64::from(from.at != to.at);
     }

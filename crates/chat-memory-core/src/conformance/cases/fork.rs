@@ -258,6 +258,21 @@ pub(super) async fn repeated_fork_is_made_once(context: TestContext) -> Result<(
     ensure_err!(context.store.fork(&session, &target, &short).await, KeyReused, "a key of a longer fork");
     let other = context.session()?;
     ensure_err!(context.store.fork(&other, &target, &fork).await, KeyReused, "a key of another session's fork");
+    ensure_err!(
+        context.store.fork(&session, &target, &Fork::new().up_to(first.seq + 1).with_key("all")).await,
+        KeyReused,
+        "a key of a shorter fork"
+    );
+    // Nor do changes of the new session: its metadata, and its end.
+    let (changed, fork_changed) = (context.session()?, Fork::new().up_to(1).with_key("changed"));
+    let made = context.store.fork(&session, &changed, &fork_changed).await?;
+    context.store.clear(&changed).await?;
+    say(&context.store, &other, "another").await?;
+    let another = Fork::new().with_key("changed");
+    ensure_err!(context.store.fork(&other, &changed, &another).await, KeyReused, "a key, and another source");
+    context.store.update_session(&changed, &SessionUpdate::default().with_metadata(Map::new())).await?;
+    let again = context.store.fork(&session, &changed, &fork_changed).await?;
+    ensure_eq!((again.records, again.position, again.repeated), (2, made.position, true), "a repeat after a clear");
     context.store.delete(&session).await?;
     let again = context.open().await?.fork(&session, &target, &fork).await?;
     ensure_eq!((again.seq, again.records, again.repeated), (first.seq, 4, true), "a repeat once the source is deleted");
