@@ -61,7 +61,7 @@ A message that only one side redacted is reported with the records that still ha
 every field of every message, the metadata of records, and a session's owner, title and metadata; what was compared is printed.
 
 With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"renamed\": [{\"id\", \"to\"}], \"failed\": [{\"id\", \"error\"}], \
-\"complete\", \"cost\"}, with --verify also {\"verified\": {\"sessions\", \"messages\", \"other_times\"}}, and with --dry-run also \
+\"complete\", \"cost\"}, with --verify also {\"verified\": {\"sessions\", \"messages\", \"other_times\", \"redacted\"}}, and with --dry-run also \
 {\"write_units\", \"dollars\", \"described\"}. complete is false after an interruption.";
 
 /// Copy sessions from one store to another, of any layout

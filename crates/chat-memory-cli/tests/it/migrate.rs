@@ -173,7 +173,9 @@ fn copy_tells_redactions_of_one_side_from_other_messages() {
         assert!(err.contains(said) && err.contains("redact what is left of them"), "{err}");
     }
     done(&["--store", &to, "redact", "trip", "0", "--message", "0", "--yes", "--replacement", "(a card)"]);
-    done(&migrate);
+    let verified = run(&migrate);
+    let out = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success() && out.contains("except the time and the words of 1 that each side redacted"), "{out}");
     done(&["--store", &to, "redact", "trip", "0", "--message", "1", "--yes"]);
     let differs = run(&migrate);
     let err = String::from_utf8_lossy(&differs.stderr);
@@ -296,7 +298,7 @@ fn verified_copy_reports_what_was_compared() {
         (&again["messages_there"], &again["renamed"][0]["to"], &again["complete"]),
         (&2.into(), &"c".into(), &true.into())
     );
-    assert_eq!(again["verified"], serde_json::json!({"sessions": 2, "messages": 2, "other_times": 0}));
+    assert_eq!(again["verified"], serde_json::json!({"sessions": 2, "messages": 2, "other_times": 0, "redacted": 0}));
 }
 
 /// A named session that does not exist is an error, and so is a name that matches none.

@@ -131,9 +131,10 @@ impl<'a> Migration<'a> {
             });
             summary["messages_there"] = there.into();
             if self.verify {
-                let Compared { messages, other_times } = self.verified;
+                let Compared { messages, other_times, redacted } = self.verified;
+                let sessions = self.verified_sessions;
                 summary["verified"] =
-                    json!({ "sessions": self.verified_sessions, "messages": messages, "other_times": other_times });
+                    json!({ "sessions": sessions, "messages": messages, "other_times": other_times, "redacted": redacted });
             }
             if self.dry_run {
                 summary["write_units"] = json!(units);
@@ -165,12 +166,16 @@ impl<'a> Migration<'a> {
     }
 
     fn verified_line(&self) -> String {
-        let Compared { messages, other_times } = self.verified;
+        let Compared { messages, other_times, redacted } = self.verified;
         let (sessions, messages) = (count(self.verified_sessions, "session"), count(messages, "message"));
         let times = match other_times {
             0 => "and so are the times at which they were sent".to_owned(),
             n => format!("but the target has other times for {n} of them: they were copied before times were"),
         };
-        format!("verified {sessions}: read again, all fields of {messages} are equal on both sides, {times}")
+        let redacted = match redacted {
+            0 => String::new(),
+            n => format!(", except the time and the words of {n} that each side redacted by itself"),
+        };
+        format!("verified {sessions}: read again, all fields of {messages} are equal on both sides{redacted}, {times}")
     }
 }
