@@ -22,7 +22,8 @@ pub fn turn(number: usize) -> Append {
 fn text(seed: usize) -> String {
     /// How far apart the beginnings of two texts are; it shares no factor with the number of beginnings.
     const STEP: usize = 7919;
-    let start = seed * STEP % (LONG_TEXT.len() - TEXT_BYTES);
+    let beginnings = LONG_TEXT.len() - TEXT_BYTES;
+    let start = seed % beginnings * STEP % beginnings;
     LONG_TEXT[start..start + TEXT_BYTES].to_owned()
 }
 
