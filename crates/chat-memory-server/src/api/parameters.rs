@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "it is only described")]
 pub struct SessionPath {
-    /// The session's id, percent-encoded: any text of 1 to 1,000 bytes without control characters that does not begin with `ns#`, `dir#` or `ckpt#`, and is neither `.` nor `..`
+    /// The session's id, percent-encoded: any text of 1 to 1,000 bytes without control characters that does not begin with `ns#`, `dir#` or `ckpt#`
     #[param(
         min_length = 1,
         max_length = 1000,

@@ -117,7 +117,7 @@ async fn partitions_come_in_pages() {
         db.execute("INSERT INTO checkpoints VALUES (?1, ?2, x'', NULL)", [partition, sort]).expect("a row");
     }
     db.execute_batch("COMMIT").expect("a commit");
-    assert_eq!(all("ckpt#").await, (expected, 2));
+    assert_eq!(all("ckpt#").await, (expected, 20));
     assert_eq!(all("ns#a#").await, (vec!["ns#a#ckpt#t".to_owned()], 1));
 }
 
