@@ -9,7 +9,7 @@ use super::fork::{self, Fork, ForkPlan, Forked};
 use super::new_entries::{AppendedNew, append_new};
 use super::owner::{self, OwnedSession, OwnerDeletion};
 use super::pages::{self, ForwardCursor, ForwardPage};
-use super::{Append, Appended, ChatStore, Load, Record, SessionInfo, SessionPage, SessionQuery};
+use super::{Append, Appended, ChatStore, Load, Position, Record, SessionInfo, SessionPage, SessionQuery};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
@@ -235,6 +235,27 @@ pub trait ChatStoreExt: ChatStore {
     /// otherwise as [`ChatStore::load`] and [`ChatStore::append_all`].
     async fn fork(&self, session: &SessionId, target: &SessionId, fork: &Fork) -> Result<Forked, Error> {
         fork::fork(self, session, target, fork).await
+    }
+
+    /// Returns the position at which a new session with this id begins, so that an append that [expects](Append::with_expected) it adds
+    /// to no session that exists. `None` if one has messages or is listed.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory::{Append, ChatStore, ChatStoreExt, Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let (store, trip) = (InMemoryStore::new(), SessionId::new("trip")?);
+    /// let start = store.start_position(&trip).await?.ok_or("trip exists")?;
+    /// store.append(&trip, &Append::new([Message::user("Where to?")]).with_expected(start)).await?;
+    /// assert!(store.start_position(&trip).await?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatStore::load`] and [`ChatStore::session`].
+    async fn start_position(&self, session: &SessionId) -> Result<Option<Position>, Error> {
+        fork::start_position(self, session).await
     }
 
     /// Reads what [`fork`](Self::fork) would copy, and estimates what writing that would cost. Writes nothing.

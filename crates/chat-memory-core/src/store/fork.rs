@@ -208,25 +208,20 @@ pub(super) async fn plan_fork<S: ChatStore + ?Sized>(
     let source = Source::read(store, session, fork).await?;
     let appends = source.appends(session, fork);
     Append::check_all(&appends)?;
-    let (free, of_target) = target_position(store, target).await?;
-    if let Err(actual) = free {
+    let to = Target::read(store, target, None).await?;
+    if let Err(actual) = to.free {
         return Err(Error::taken(target, actual));
     }
     let mut cost = source.cost;
-    cost += of_target;
+    cost += to.cost;
     let (records, entries) = (appends.len() as u64, source.entries());
     let write_units = store.write_units_of_all(target, &appends);
     Ok(ForkPlan { seq: source.seq(), records, entries, write_units, cost })
 }
 
-/// The position of a session that has nothing; as the error, that of one that has messages or is listed. And what reading it cost.
-async fn target_position<S: ChatStore + ?Sized>(
-    store: &S,
-    target: &SessionId,
-) -> Result<(Result<Position, Position>, Cost), Error> {
-    let there = store.load(target, &Load::last(1)).await?;
-    let is_free = there.is_empty() && entry_of(store, target).await?.is_none();
-    Ok((if is_free { Ok(there.position) } else { Err(there.position) }, there.cost))
+/// Returns the position at which a new session with this id begins; `None` if one exists.
+pub(super) async fn start_position<S: ChatStore + ?Sized>(store: &S, session: &SessionId) -> Result<Option<Position>, Error> {
+    Ok(Target::read(store, session, None).await?.free.ok())
 }
 
 pub(super) async fn fork<S: ChatStore + ?Sized>(
@@ -235,25 +230,20 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
     target: &SessionId,
     fork: &Fork,
 ) -> Result<Forked, Error> {
-    let mut cost = Cost::default();
-    let earlier = match &fork.key {
-        Some(key) => Earlier::read(store, target, key, &mut cost).await?,
-        None => Earlier::default(),
-    };
+    let to = Target::read(store, target, fork.key.as_deref()).await?;
     // The new session tells by itself: the one that was forked may have changed since.
-    if let Earlier { copies: Some(copies), origin: Some(origin) } = &earlier
+    if let (Some(copies), Some(origin)) = (&to.copies, &to.origin)
         && fork.up_to.is_none_or(|seq| seq <= origin.seq)
     {
         if origin.session != *session || fork.up_to.is_some_and(|seq| seq < origin.seq) {
             return Err(reused(fork, origin));
         }
-        let Copies { records, entries, position } = copies.clone();
-        return Ok(Forked { seq: origin.seq, records, entries, position, repeated: true, cost });
+        let (records, entries, position) = (copies.records, copies.entries, copies.position.clone());
+        return Ok(Forked { seq: origin.seq, records, entries, position, repeated: true, cost: to.cost });
     }
     let mut source = Source::read(store, session, fork).await?;
     let mut appends = source.appends(session, fork);
-    let (free, of_target) = target_position(store, target).await?;
-    let expected = match free {
+    let expected = match to.free {
         Ok(position) => position,
         // It may be what the first attempt with this key created. Any other session conflicts with the position of an empty one.
         Err(_) if fork.key.is_some() => Position::new(0, None::<AppendId>, Timestamp::now()),
@@ -266,19 +256,19 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
         Some(actual) if error.is_conflict() => Error::taken(target, actual.clone()),
         _ => error,
     })?;
+    let mut cost = to.cost;
     cost += source.cost;
-    cost += of_target;
     cost += appended.cost;
     // The same for every repeat.
     let mut position = Position::new(appended.position.next(), appended.position.last(), appended.created_at);
     if appended.repeated {
-        if let Some(origin) = &earlier.origin {
+        if let Some(origin) = &to.origin {
             if origin.session != *session || fork.up_to.is_some() && origin.seq != source.seq() {
                 return Err(reused(fork, origin));
             }
             source.records.retain(|record| record.seq <= origin.seq);
         }
-        if let Some(copies) = &earlier.copies {
+        if let Some(copies) = &to.copies {
             source.records.truncate(usize::try_from(copies.records).unwrap_or(usize::MAX));
         }
         let records = source.records.len() as u64;
@@ -289,32 +279,33 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
     Ok(Forked { seq, records, entries, position, repeated: appended.repeated, cost })
 }
 
-/// What a new session tells of an earlier attempt with the same key.
-#[derive(Default)]
-struct Earlier {
-    /// The copies, unless some of them are not shown any more.
+/// The session that a fork is to create, before it does.
+struct Target {
+    /// Where a new session begins; as the error, the position of one that has messages or is listed.
+    free: Result<Position, Position>,
+    /// What an earlier attempt with the key copied, unless some of it is not shown any more.
     copies: Option<Copies>,
     /// Where the session comes from, unless its metadata was replaced or the store has none.
     origin: Option<Origin>,
+    cost: Cost,
 }
 
-#[derive(Clone)]
+impl Target {
+    async fn read<S: ChatStore + ?Sized>(store: &S, target: &SessionId, key: Option<&str>) -> Result<Self, Error> {
+        let load = if key.is_some() { Load::all() } else { Load::last(1) };
+        let there = store.load(target, &load).await?;
+        let info = if there.is_empty() || key.is_some() { entry_of(store, target).await? } else { None };
+        let copies = key.and_then(|key| Copies::of(&there, AppendId::of_key(target, key)));
+        let is_free = there.is_empty() && info.is_none();
+        let free = if is_free { Ok(there.position) } else { Err(there.position) };
+        Ok(Self { free, copies, origin: info.and_then(|info| info.forked_from()), cost: there.cost })
+    }
+}
+
 struct Copies {
     records: u64,
     entries: u64,
     position: Position,
-}
-
-impl Earlier {
-    async fn read<S: ChatStore + ?Sized>(store: &S, target: &SessionId, key: &str, cost: &mut Cost) -> Result<Self, Error> {
-        let there = store.load(target, &Load::all()).await?;
-        *cost += there.cost;
-        if there.position.next() == 0 {
-            return Ok(Self::default());
-        }
-        let origin = entry_of(store, target).await?.and_then(|info| info.forked_from());
-        Ok(Self { copies: Copies::of(&there, AppendId::of_key(target, key)), origin })
-    }
 }
 
 impl Copies {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chat_memory::store::{ChatStore as _, Load, Position, SessionInfo, SessionOrder, SessionPage, SessionQuery};
-use chat_memory::{Error, Owner, SessionId, Timestamp};
+use chat_memory::store::{ChatStore as _, ChatStoreExt as _, Position, SessionInfo, SessionOrder, SessionPage, SessionQuery};
+use chat_memory::{Owner, SessionId, Timestamp};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -368,20 +368,6 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
     Page { title: "New session", viewer: Some(viewer), class: "narrow", main }
 }
 
-/// The position at which a new session begins; for one that exists, a position that it is not at. A form that is sent twice is recognised
-/// by its key first.
-async fn beginning(viewer: &Viewer, session: &SessionId) -> Result<Position, Problem> {
-    let store = &viewer.access.store;
-    let problem = |e: &Error| viewer.access.problem(e);
-    let there = store.load(session, &Load::last(1)).await.map_err(|e| problem(&e))?;
-    let is_listed = match store.session(session).await {
-        Err(e) if e.is_unsupported() => false,
-        listed => listed.map_err(|e| problem(&e))?.is_some(),
-    };
-    let is_new = there.is_empty() && !is_listed;
-    Ok(if is_new { there.position } else { Position::new(0, None, Timestamp::now()) })
-}
-
 /// Starts a session
 pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
     let given = ["id", "title", "owner"].map(|name| fields.get(name).unwrap_or_default().trim());
@@ -395,7 +381,9 @@ pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
         let session = session.map_err(|e| Problem::invalid(e.to_string()))?;
         let mut append = draft.append()?;
         if !given[0].is_empty() {
-            append = append.with_expected(beginning(&viewer, &session).await?);
+            let start = viewer.access.store.start_position(&session).await.map_err(|e| viewer.access.problem(&e))?;
+            // One that exists is not there; a form that is sent twice is recognised by its key first.
+            append = append.with_expected(start.unwrap_or_else(|| Position::new(0, None, Timestamp::now())));
         }
         if !given[1].is_empty() {
             append = append.with_title(given[1]);
