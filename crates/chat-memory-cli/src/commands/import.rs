@@ -29,7 +29,7 @@ mod starts;
 
 use conversation::{Conversation, Form, Ids};
 use report::{Import, Written};
-use starts::{Starts, lines_of};
+use starts::Starts;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,8 +106,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let mut import = Import::new(app, size, &arguments.file);
     interrupt.clears(&import.bar);
     let mut running = JoinSet::new();
-    // What cannot be counted is reported by what reads it.
-    let mut starts = interrupt.or_fail(Starts::new(store.as_ref(), lines_of(&arguments.file).unwrap_or_default())).await?;
+    let mut starts = None;
     while import.reading || !running.is_empty() {
         tokio::select! {
             () = interrupt.asked(), if import.reading => import.interrupt(),
@@ -121,6 +120,10 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                     }
                     conversation.owner = conversation.owner.or_else(|| owner.clone());
                     if conversation.started_at.is_none() {
+                        let starts = match &mut starts {
+                            Some(starts) => starts,
+                            None => starts.insert(Starts::new(store.as_ref(), &arguments.file).await),
+                        };
                         conversation.started_at = Some(starts.next().await);
                     }
                     let (store, interrupt, bar) = (Arc::clone(&store), interrupt.clone(), import.bar.clone());

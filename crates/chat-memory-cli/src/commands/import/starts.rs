@@ -6,8 +6,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
+use chat_memory::Timestamp;
 use chat_memory::store::{ChatStore, SessionQuery};
-use chat_memory::{Error, Timestamp};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -23,15 +23,19 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// For a file with this many lines, each a session at most. In a store that can show its newest session, all start after that one;
-    /// in others, from now on, and so at most one a millisecond.
-    pub async fn new(store: &dyn ChatStore, lines: u32) -> Result<Self, Error> {
-        if lines == 0 || !store.capabilities().any_owner {
-            return Ok(Self { last: Timestamp::UNIX_EPOCH, before_now: Duration::ZERO });
+    /// For the sessions of this file. In a store that can show its newest session, all start after that one, and as long before now as
+    /// the file may have sessions, one a line at most; in others, from now on, and so at most one a millisecond.
+    pub async fn new(store: &dyn ChatStore, file: &Path) -> Self {
+        let from_now_on = Self { last: Timestamp::UNIX_EPOCH, before_now: Duration::ZERO };
+        if !store.capabilities().any_owner {
+            return from_now_on;
         }
-        let newest = store.sessions(&SessionQuery::of_any_owner().limit(1)).await?.sessions.into_iter().next();
-        let last = newest.map_or(Timestamp::UNIX_EPOCH, |session| session.created_at);
-        Ok(Self { last, before_now: (MS * lines).min(LONGEST) })
+        // What cannot be read here is reported by what needs it.
+        let (Ok(lines), Ok(page)) = (lines_of(file), store.sessions(&SessionQuery::of_any_owner().limit(1)).await) else {
+            return from_now_on;
+        };
+        let last = page.sessions.first().map_or(Timestamp::UNIX_EPOCH, |newest| newest.created_at);
+        Self { last, before_now: (MS * lines).min(LONGEST) }
     }
 
     /// The next start, if need be once it is past.
@@ -47,7 +51,7 @@ impl Starts {
 }
 
 /// The number of lines of a file; 0 for standard input and what else can be read only once.
-pub fn lines_of(path: &Path) -> io::Result<u32> {
+fn lines_of(path: &Path) -> io::Result<u32> {
     if !path.is_file() {
         return Ok(0);
     }
@@ -75,9 +79,14 @@ mod tests {
         let began = Timestamp::now();
         let session = SessionId::new("before").expect("an id");
         store.append(&session, &Append::new([Message::user("x")])).await.expect("in memory");
+        let folder = tempfile::tempdir().expect("a folder");
         for lines in [0, 5_000, 1_000_000] {
-            let mut starts = Starts::new(&store, lines).await.expect("in memory");
-            let mut last = if lines == 0 { began - MS } else { began };
+            let file = folder.path().join(lines.to_string());
+            if lines > 0 {
+                std::fs::write(&file, "\n".repeat(lines)).expect("a file");
+            }
+            let mut starts = Starts::new(&store, &file).await;
+            let mut last = began - MS;
             for _ in 0..200 {
                 let next = starts.next().await;
                 assert!(next > last && next <= Timestamp::now(), "{next} after {last}");
