@@ -58,7 +58,8 @@ Threads of another LangGraph checkpointer, such as AWS's DynamoDBSaver, contain 
 `python -m chat_memory.langgraph copy` (docs/migrating.md).
 
 A message that only one side redacted is reported with the records that still have its text. --verify reads both sides again and compares \
-every field of every message, the metadata of records, and a session's owner, title and metadata; what was compared is printed.
+every field of every message, the metadata of records, and the owner, title and metadata that a session has in the source; what was compared is \
+printed.
 
 With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"renamed\": [{\"id\", \"to\"}], \"failed\": [{\"id\", \"error\"}], \
 \"complete\", \"cost\"}, with --verify also {\"verified\": {\"sessions\", \"messages\", \"other_times\", \"redacted\"}}, and with --dry-run also \
@@ -371,12 +372,13 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
             copied.is_cut = true;
             return Ok(());
         };
-        copied.verified = Some(compared?);
+        let compared = compared?;
         if let Some(info) = &info
             && has_directory
         {
             verify_description(stores.to.as_ref(), session, info).await?;
         }
+        copied.verified = Some(compared);
     }
     Ok(())
 }

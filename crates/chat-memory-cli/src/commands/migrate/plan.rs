@@ -200,7 +200,8 @@ fn other(n: usize, source: Option<&Entry>, target: &Entry) -> String {
         other => format!("an entry of the type {:?}", other.kind().unwrap_or_default()),
     };
     let (source, target) = (source.map_or_else(|| "nothing".to_owned(), kind), kind(target));
-    format!("from message {} on the target has other messages than the source: {target} instead of {source}", n + 1)
+    let instead = if source == target { format!("another text in {target}") } else { format!("{target} instead of {source}") };
+    format!("from message {} on the target has other messages than the source: {instead}", n + 1)
 }
 
 #[cfg(test)]
