@@ -65,14 +65,27 @@ pub struct Arguments {
     pager: PagerOptions,
 }
 
+impl Arguments {
+    fn is_json(&self, app: &App) -> bool {
+        self.format.is_json(app)
+    }
+
+    fn has_pages(&self, app: &App) -> bool {
+        !self.pager.no_pager && !app.json()
+    }
+
+    /// How many sessions to list at most.
+    fn most(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit as usize)
+    }
+}
+
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     const PAGE: usize = 100;
     let style = app.style();
     let owner = owner(arguments.owner.as_ref())?;
-    let as_json = arguments.format.is_json(app);
-    let mut left = arguments.limit.map_or(usize::MAX, |limit| limit as usize);
+    let (as_json, pages, mut left) = (arguments.is_json(app), arguments.has_pages(app), arguments.most());
     let store = app.existing_store().await?;
-    let pages = !arguments.pager.no_pager && !app.json();
     let mut remarks = Remarks { app, said: BTreeSet::new(), later: Vec::new() };
     if arguments.all && !store.capabilities().any_owner {
         if arguments.recent {
@@ -80,7 +93,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                 "--recent cannot be combined with --all: this store lists all sessions in no order; leave out one of them",
             ));
         }
-        every(app, store.as_ref(), left, &arguments, as_json, pages, &mut remarks).await?;
+        every(app, store.as_ref(), &arguments, &mut remarks).await?;
         return remarks.end();
     }
     let mut after = None;
@@ -150,16 +163,8 @@ impl Remarks<'_> {
 }
 
 /// Lists every session, printing the expected cost first and the progress meanwhile.
-async fn every(
-    app: &App,
-    store: &dyn ChatStore,
-    mut left: usize,
-    arguments: &Arguments,
-    as_json: bool,
-    pages: bool,
-    remarks: &mut Remarks<'_>,
-) -> Result<(), Failure> {
-    let text = app.style();
+async fn every(app: &App, store: &dyn ChatStore, arguments: &Arguments, remarks: &mut Remarks<'_>) -> Result<(), Failure> {
+    let (text, as_json, pages, mut left) = (app.style(), arguments.is_json(app), arguments.has_pages(app), arguments.most());
     say_scan_cost(app, &app.store_url()?).await?;
     let bar = bar(None, "{spinner} {msg} ({elapsed})");
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);

@@ -60,8 +60,17 @@ pub struct SessionInfo {
 impl SessionInfo {
     /// Creates the entry of a session that started at this time, with nothing else known.
     pub fn new(id: SessionId, created_at: Timestamp) -> Self {
-        let (owner, title, metadata, last_at, first_words) = (None, None, None, None, None);
-        Self { id, owner, title, metadata, created_at, last_at, records: None, records_exact: false, first_words }
+        Self {
+            id,
+            owner: None,
+            title: None,
+            metadata: None,
+            created_at,
+            last_at: None,
+            records: None,
+            records_exact: false,
+            first_words: None,
+        }
     }
 
     /// Creates the entry of a session that this append starts at `now`.

@@ -134,7 +134,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         if state.log.head.segment.is_some() || self.is_expired(&state) {
             return None;
         }
-        // The list holds what is in view, as a load finds it: what is taken back or cleared is removed from it.
+        // As a load finds them. A later record that takes some of these back has removed them from the list; its numbers have gaps, of
+        // any size in an item edited by hand, so not every number is counted.
         let mut in_view = Vec::new();
         let mut below = u64::MAX;
         for entry in state.log.entries.iter().rev() {
