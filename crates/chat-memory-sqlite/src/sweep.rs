@@ -1,5 +1,8 @@
 //! Erases what clears have hidden and what has expired.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::checkpoints::DELETE as DELETE_CHECKPOINT;
@@ -10,6 +13,9 @@ use chat_memory_core::Timestamp;
 
 /// Records erased per transaction, so that other writers do not wait long.
 const PER_STEP: u64 = 64;
+
+/// The wait for another connection that is emptying the write-ahead log.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(2);
 
 pub(super) const NEWEST_CLEAR: &str = "SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0";
 
@@ -68,14 +74,21 @@ pub(super) fn sweep(db: &Connection, session: &str, now: Timestamp) -> Result<St
     Ok(Step { records: records as u64, done: to == clear })
 }
 
-/// Empties the write-ahead log, which still holds what was erased from the file. If another process is reading at the moment, old
-/// pages stay in it, or in the file, until they are overwritten or the last process closes the file. Returns whether it was emptied.
+/// Empties the write-ahead log, which still holds what was erased from the file. If another process is reading until the busy
+/// timeout, old pages stay in it, or in the file, until they are overwritten or the last process closes the file. Returns whether it
+/// was emptied.
 pub(super) fn empty_log_of_writes(db: &Connection) -> Result<bool, Failure> {
-    let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if is_busy {
-        tracing::debug!("the write-ahead log is in use and was not emptied");
+    let timeout: u64 = db.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
+    let (start, timeout) = (Instant::now(), Duration::from_millis(timeout));
+    // SQLite waits for readers and writers itself, but not for another connection that is emptying the log: that one is soon done.
+    while db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))? {
+        if start.elapsed() >= timeout {
+            tracing::debug!("the write-ahead log is in use and was not emptied");
+            return Ok(false);
+        }
+        thread::sleep(BETWEEN_ATTEMPTS);
     }
-    Ok(!is_busy)
+    Ok(true)
 }
 
 /// Erases a few of the expired records, also from the write-ahead log, and returns how many.

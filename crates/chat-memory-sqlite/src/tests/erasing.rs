@@ -19,6 +19,22 @@ async fn expired_session_is_listed_when_asked_for() {
     assert_eq!((listed(log.now()), listed(Timestamp::MIN)), (0, 1));
 }
 
+/// SQLite does not wait for another connection that empties the write-ahead log: here both do so while a third one writes.
+#[test]
+fn two_connections_empty_the_log_at_once() {
+    let (_folder, path) = folder();
+    let open = || Connection::open(&path).expect("the file");
+    let writer = open();
+    writer.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); BEGIN IMMEDIATE").expect("a transaction");
+    let emptying = [open(), open()].map(|db| std::thread::spawn(move || sweep::empty_log_of_writes(&db)));
+    // Long enough that the second one meets the first, on a machine that is not busy.
+    std::thread::sleep(Duration::from_millis(50));
+    writer.execute_batch("COMMIT").expect("a commit");
+    for thread in emptying {
+        assert!(thread.join().expect("no panic").expect("no error"), "not emptied");
+    }
+}
+
 pub(super) const DAY_S: i64 = 24 * 60 * 60;
 
 /// A log, and a clock that stands still until it is set.
