@@ -34,6 +34,7 @@ mod stall;
 mod stores;
 mod streams;
 pub mod threads;
+pub mod time;
 mod tls;
 mod unread;
 mod watch;

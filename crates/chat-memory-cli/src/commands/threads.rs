@@ -131,13 +131,13 @@ fn print(app: &App, checkpoint: &CheckpointInfo, follows: bool, style: &Style) -
 
 fn thread_line(thread: &ThreadInfo, style: &Style) -> String {
     let id = visible_line(&thread.id);
-    thread.last_at.map_or_else(|| id.clone(), |at| format!("{}  {id}", time(as_ours(at), &style.zone)))
+    thread.last_at.map_or_else(|| id.clone(), |at| format!("{}  {id}", time(at.timestamp(), &style.zone)))
 }
 
 /// A checkpoint in one line: when, its id, what created it and its step, its size, and its namespace.
 pub fn checkpoint_line(checkpoint: &CheckpointInfo, style: &Style) -> String {
     let mut parts = Vec::new();
-    parts.extend(checkpoint.created_at.map(|at| time(as_ours(at), &style.zone)));
+    parts.extend(checkpoint.created_at.map(|at| time(at.timestamp(), &style.zone)));
     parts.push(visible_line(&checkpoint.id));
     let step = checkpoint.step.map(|step| step.to_string());
     let made: Vec<_> = checkpoint.source.iter().map(|source| visible_line(source)).chain(step).collect();
@@ -149,8 +149,4 @@ pub fn checkpoint_line(checkpoint: &CheckpointInfo, style: &Style) -> String {
         parts.push(visible_line(&checkpoint.namespace));
     }
     parts.join("  ")
-}
-
-fn as_ours(at: jiff::Timestamp) -> chat_memory::Timestamp {
-    chat_memory::Timestamp::from_millis(at.as_millisecond())
 }

@@ -8,11 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::errors::{OfStore, OfValues};
-use super::types::{Cost, SessionBody, time};
+use super::types::{Cost, SessionBody};
 use crate::auth::MayRead;
 use crate::extract::Params;
 use crate::operations;
 use crate::problem::Problem;
+use crate::time::Time;
 
 /// What to search for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -99,7 +100,7 @@ pub struct FoundBody {
     pub role: Option<&'static str>,
     /// When it was sent, or else stored, in UTC; null if unknown
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub at: Option<jiff::Timestamp>,
+    pub at: Option<Time>,
 }
 
 /// A part of a snippet.
@@ -119,7 +120,7 @@ impl From<SearchHit> for HitBody {
             seq: message.seq,
             index: message.index,
             role: message.role.map(|role| role.as_str()),
-            at: message.at.and_then(time),
+            at: message.at.and_then(Time::of),
         });
         Self { snippet: parts.collect(), session: hit.session.into(), message }
     }

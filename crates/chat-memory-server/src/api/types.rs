@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::RequestBody;
+use crate::time::Time;
 
 /// What an operation cost. SQLite has no units, and counts a transaction as a request.
 #[derive(Debug, ToSchema)]
@@ -100,7 +101,7 @@ pub struct AppendedBody {
     pub position: String,
     /// When it was stored, in UTC; null where nothing was new
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<jiff::Timestamp>,
+    pub created_at: Option<Time>,
     /// What it cost
     #[schema(value_type = Cost)]
     pub cost: store::Cost,
@@ -300,7 +301,7 @@ pub struct RecordInfo {
     pub seq: u64,
     /// When it was stored, in UTC; null where the store does not say
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<jiff::Timestamp>,
+    pub created_at: Option<Time>,
     /// Where there is a number: it takes back every record from that number on
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -308,7 +309,7 @@ pub struct RecordInfo {
     /// When it expires, in UTC
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
-    pub expires_at: Option<jiff::Timestamp>,
+    pub expires_at: Option<Time>,
     /// How many messages of it are meant: all, or in a window those that are in it
     pub messages: usize,
     /// How many entries of it are not messages and are passed over
@@ -317,7 +318,7 @@ pub struct RecordInfo {
     pub other_entries: usize,
     /// When each of these messages was sent, in UTC; null where that is unknown
     #[schema(value_type = Vec<Option<String>>)]
-    pub sent_at: Vec<Option<jiff::Timestamp>>,
+    pub sent_at: Vec<Option<Time>>,
     /// The caller's own JSON
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -328,12 +329,12 @@ impl From<&Record> for RecordInfo {
     fn from(record: &Record) -> Self {
         Self {
             seq: record.seq,
-            created_at: record.created_at.known().and_then(time),
+            created_at: record.created_at.known().and_then(Time::of),
             rewind: record.rewind,
-            expires_at: record.expires_at.and_then(time),
+            expires_at: record.expires_at.and_then(Time::of),
             messages: record.messages().count(),
             other_entries: others(&record.entries),
-            sent_at: record.timed_messages().map(|(_, at)| at.and_then(time)).collect(),
+            sent_at: record.timed_messages().map(|(_, at)| at.and_then(Time::of)).collect(),
             metadata: record.metadata.clone(),
         }
     }
@@ -345,7 +346,7 @@ impl RecordInfo {
         Self {
             messages: entries.len(),
             other_entries: others(&record.entries) - others(entries.iter().map(|(entry, _)| *entry)),
-            sent_at: entries.iter().map(|(_, at)| at.and_then(time)).collect(),
+            sent_at: entries.iter().map(|(_, at)| at.and_then(Time::of)).collect(),
             ..Self::from(record)
         }
     }
@@ -416,10 +417,10 @@ pub struct SessionBody {
     pub metadata: Option<Map<String, Value>>,
     /// When its first record was stored, in UTC; null in a table of Flowise's or LangChain's, which does not say
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<jiff::Timestamp>,
+    pub created_at: Option<Time>,
     /// When something was last appended to it, in UTC; on DynamoDB at most an hour old, and null where it is not known
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub last_at: Option<jiff::Timestamp>,
+    pub last_at: Option<Time>,
     /// How many records it has since its last clear; null where the list does not say. Where `records_exact` is false, it had at least as many at
     /// `last_at`, cleared ones included
     #[schema(required, example = 12)]
@@ -439,8 +440,8 @@ impl From<SessionInfo> for SessionBody {
             owner: info.owner.map(|owner| owner.to_string()),
             title: info.title,
             metadata: info.metadata,
-            created_at: info.created_at.known().and_then(time),
-            last_at: info.last_at.and_then(time),
+            created_at: info.created_at.known().and_then(Time::of),
+            last_at: info.last_at.and_then(Time::of),
             records: info.records,
             records_exact: info.records_exact,
             first_words: info.first_words,
@@ -537,9 +538,4 @@ pub struct ProblemBody {
     /// For what is too large: the limit, in bytes
     #[schema(nullable = false)]
     limit: Option<u64>,
-}
-
-/// A time as the API shows it; `None` if it is beyond the year 9999.
-pub(super) fn time(at: Timestamp) -> Option<jiff::Timestamp> {
-    jiff::Timestamp::from_millisecond(at.as_millis()).ok()
 }

@@ -12,12 +12,13 @@ use serde_json::{Map, Value};
 use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
 use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
-use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
+use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam};
 use crate::auth::{Access, MayWrite};
 use crate::extract::{IfMatch, JsonBody, Key, NoParams, Params, Session};
 use crate::memory::Held;
 use crate::operations::{self, Cleared};
 use crate::problem::Problem;
+use crate::time::Time;
 
 /// Set on the response to a repeated key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -85,7 +86,7 @@ pub async fn append(
         new: None,
         next: appended.seq + 1,
         position: position.to_string(),
-        created_at: time(appended.created_at),
+        created_at: Time::of(appended.created_at),
         cost: appended.cost,
     };
     Ok((StatusCode::CREATED, tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
@@ -100,7 +101,7 @@ async fn append_new(access: &Access, session: &SessionId, append: Append, held: 
         new: Some(new),
         next: position.next(),
         position: position.to_string(),
-        created_at: appended.as_ref().and_then(|appended| time(appended.created_at)),
+        created_at: appended.as_ref().and_then(|appended| Time::of(appended.created_at)),
         cost,
     };
     let status = if appended.is_some() { StatusCode::CREATED } else { StatusCode::OK };

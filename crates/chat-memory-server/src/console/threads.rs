@@ -1,7 +1,7 @@
 //! LangGraph's threads: the list, a thread's messages and state at a checkpoint, and its deletion.
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chat_memory::{SessionId, Timestamp};
+use chat_memory::SessionId;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use super::viewer::Viewer;
 use crate::extract::{Params, Thread};
 use crate::operations::{self, CHECKPOINTS};
 use crate::threads::{self, CheckpointInfo, ThreadInfo, ThreadState};
+use crate::time::Time;
 
 /// Where a list continues.
 #[derive(Debug, Deserialize)]
@@ -60,8 +61,8 @@ fn row(thread: &ThreadInfo) -> Markup {
     }
 }
 
-fn time(at: jiff::Timestamp) -> Markup {
-    when(Timestamp::from_millis(at.as_millisecond()))
+fn time(at: Time) -> Markup {
+    when(at.timestamp())
 }
 
 /// Which checkpoint to show, and where the list of them continues.

@@ -4,17 +4,20 @@
 mod values;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chat_memory::checkpoints::{Checkpoint, CheckpointStore, Costed, Write};
 use chat_memory::store::Cost;
 use chat_memory::wire::langchain;
-use chat_memory::{Entry, Error, Message, SessionId};
+use chat_memory::{Entry, Error, Message, SessionId, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use values::to_json;
+
+use crate::time::Time;
 
 /// How many checkpoints to read at a time: each has its whole state.
 const PAGE: usize = 50;
@@ -35,7 +38,7 @@ pub struct ThreadInfo {
     pub checkpoint: String,
     /// When that was created, in UTC; null if its id is not a UUID with a time
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub last_at: Option<jiff::Timestamp>,
+    pub last_at: Option<Time>,
 }
 
 /// What is known of a checkpoint without its state.
@@ -51,7 +54,7 @@ pub struct CheckpointInfo {
     pub parent: Option<String>,
     /// When it was created, in UTC; null if its id is not a UUID with a time
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<jiff::Timestamp>,
+    pub created_at: Option<Time>,
     /// What created it: `input`, `loop`, `update` or `fork`
     #[schema(required)]
     pub source: Option<String>,
@@ -65,7 +68,7 @@ pub struct CheckpointInfo {
     /// When it expires, in UTC
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
-    pub expires_at: Option<jiff::Timestamp>,
+    pub expires_at: Option<Time>,
     /// All of its metadata
     #[schema(value_type = Object)]
     pub metadata: Value,
@@ -239,7 +242,7 @@ impl CheckpointInfo {
             step: metadata.get("step").and_then(Value::as_i64),
             size: values + checkpoint.body.bytes.len() + checkpoint.metadata.bytes.len(),
             newest: checkpoint.is_newest,
-            expires_at: checkpoint.expires_at.and_then(|at| jiff::Timestamp::from_millisecond(at.as_millis()).ok()),
+            expires_at: checkpoint.expires_at.and_then(Time::of),
             metadata,
         }
     }
@@ -252,10 +255,9 @@ impl PendingWrite {
 }
 
 /// The time in a checkpoint's id, which LangGraph makes as a UUID of version 6.
-fn time_of(id: &str) -> Option<jiff::Timestamp> {
+fn time_of(id: &str) -> Option<Time> {
     let (secs, nanos) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
-    let at = jiff::Timestamp::new(secs.try_into().ok()?, nanos.try_into().ok()?).ok()?;
-    jiff::Timestamp::from_millisecond(at.as_millisecond()).ok()
+    Time::of(Timestamp::UNIX_EPOCH + Duration::new(secs, nanos))
 }
 
 /// Whether a channel, or a write to it, only tells a node to run.
