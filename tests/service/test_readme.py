@@ -75,7 +75,7 @@ class Readme(unittest.TestCase):
     def shell(self, block):
         # The last command follows the events without an end.
         _, output = run(["sh", "-e"], block, until=b'"content":[')
-        self.assertIn('"session":"trip","seq":0,"next":1,', output)
+        self.assertIn('"session":"tour","seq":0,"next":1,', output)
         self.assertIn('"messages":[{"role":"user","content":"Where should we go in May?"},{"role":"assistant","content":"To Lisbon."}]', output)
         self.assertRegex(output, r"event: ?record\n")
 

@@ -13,7 +13,7 @@ use clap::Args;
 use etcetera::BaseStrategy;
 use jiff::tz::TimeZone;
 
-use crate::escape::json_line;
+use crate::escape::{command, json_line};
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::{Output, say};
 use crate::render::Style;
@@ -97,6 +97,11 @@ impl App {
     /// The store that the command line names.
     pub fn given_store(&self) -> Option<&str> {
         self.globals.store.as_deref()
+    }
+
+    /// A command that the user can run on the same store.
+    pub fn command(&self, words: &str) -> String {
+        command(words, self.given_store())
     }
 
     /// Whether the command line or the environment names a store.

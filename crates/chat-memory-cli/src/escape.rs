@@ -30,6 +30,18 @@ pub fn visible_line(text: &str) -> String {
     visible(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
+/// The word as a shell reads it back.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// A command of this program that the user can run, on the store that is named. A URL with a user name and password is left out.
+pub fn command(words: &str, store: Option<&str>) -> String {
+    let store = store.filter(|url| !url.contains('@')).map(|url| format!(" --store {}", shell_word(url)));
+    format!("chat-memory {words}{}", store.unwrap_or_default())
+}
+
 /// JSON as one line for a terminal or a file. The value is unchanged, but characters are escaped that JSON allows unescaped while
 /// terminals obey them (the second range of controls) or line readers take them for a line end.
 pub fn json_line(value: &serde_json::Value) -> String {

@@ -36,6 +36,15 @@ impl WindowOptions {
         last.is_some() || turns.is_some() || tokens.is_some() || self.start_at_user == Some(true)
     }
 
+    /// The options that are given, as on the command line.
+    pub fn given(&self) -> Option<String> {
+        let Limits { last, turns, tokens } = self.limit;
+        let limits = [("last", last.map(|n| n as u64)), ("turns", turns.map(|n| n as u64)), ("tokens", tokens)];
+        let limits = limits.into_iter().filter_map(|(name, n)| Some(format!(" --{name} {}", n?)));
+        let start = self.start_at_user.map(|start| format!(" --start-at-user={start}"));
+        Some(limits.chain(start).collect())
+    }
+
     /// The policy. Counts tokens like this model if it is known, otherwise like OpenAI's newer models. `start_at_user` is the
     /// default of that option.
     pub fn policy(&self, model: Option<&str>, start_at_user: bool) -> Result<Policy, Failure> {

@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use super::{explain_start, formats, input, owner, stored_session_id};
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::{Failure, OnCommandLine};
+use crate::output::say;
 use crate::render::utc_time;
 
 const EXAMPLES: &str = "\
@@ -128,6 +130,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let appended = store.append(&session, &append).await?;
     app.add_cost(appended.cost);
     explain_start(app, store.as_ref(), &session, &append, &appended);
+    if !appended.started && !appended.repeated {
+        say_kept(&arguments);
+    }
     if app.json() {
         return app.out.json(&json!({
             "session": session.as_str(),
@@ -140,8 +145,18 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             "cost": app.cost(),
         }));
     }
+    let name = visible_line(session.as_str());
     let again = if appended.repeated { " (already stored)" } else { "" };
-    app.out.line(format_args!("record {} of {session}{again}", appended.seq))
+    app.out.line(format_args!("record {} of {name}{again}", appended.seq))
+}
+
+/// Says that a session that had begun keeps its owner and its title.
+fn say_kept(arguments: &Arguments) {
+    let given = [("--owner", arguments.owner.is_some()), ("--title", arguments.title.is_some())];
+    let given: Vec<_> = given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect();
+    if !given.is_empty() {
+        say(format_args!("({} had no effect: the session had begun before)", given.join(" and ")));
+    }
 }
 
 /// Prints the result of --only-new.
@@ -159,10 +174,11 @@ fn say_new(app: &App, session: &SessionId, appended: &AppendedNew) -> Result<(),
             "cost": app.cost(),
         }));
     }
+    let name = visible_line(session.as_str());
     let (new, given) = (appended.new.iter().filter(|new| **new).count(), appended.new.len());
     match record {
-        Some(record) => app.out.line(format_args!("record {} of {session} ({new} of {given} new)", record.seq)),
-        None => app.out.line(format_args!("nothing new for {session}")),
+        Some(record) => app.out.line(format_args!("record {} of {name} ({new} of {given} new)", record.seq)),
+        None => app.out.line(format_args!("nothing new for {name}")),
     }
 }
 

@@ -17,7 +17,7 @@ use super::{count, explain_start, owner, session_id};
 use crate::app::App;
 use crate::completion;
 use crate::endpoint::{Answer, Endpoint, Piece};
-use crate::escape::visible;
+use crate::escape::{shell_word, visible};
 use crate::failure::Failure;
 use crate::output::{may_colour, say};
 use crate::render::REASONING;
@@ -123,6 +123,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             "chat cannot store the conversation: the store is read-only; leave out --read-only, or read_only in the store URL";
         return Err(Error::new(ErrorKind::ReadOnly, cause).into());
     }
+    let options = options(&arguments);
     let message = arguments.message.map(question).transpose()?;
     let interrupts = Interrupts::listen();
     let opening = async { app.store().await };
@@ -146,7 +147,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         owner,
         endpoint,
         model: arguments.model,
-        base_url: arguments.base_url,
+        options,
         system: arguments.system,
         policy,
         interrupts,
@@ -160,6 +161,20 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         Some(question) => chat.turn(Message::user(question), None).await.map(drop),
         None => chat.converse(!arguments.no_history).await,
     }
+}
+
+/// The options with which the chat can be continued, as a shell reads them.
+fn options(arguments: &Arguments) -> String {
+    // A user name and password in a URL stay out of what is printed.
+    let base_url = arguments.base_url.as_deref().filter(|url| !url.contains('@'));
+    let given = [
+        ("--model", Some(arguments.model.as_str())),
+        ("--base-url", base_url),
+        ("--system", arguments.system.as_deref()),
+        ("--owner", arguments.owner.as_deref()),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some(format!(" {name} {}", shell_word(value?))));
+    given.chain(arguments.window.given()).collect()
 }
 
 /// The text of `-m`, or all of standard input without the final line break.
@@ -213,8 +228,8 @@ struct Chat<'a> {
     owner: Option<Owner>,
     endpoint: Endpoint,
     model: String,
-    /// The endpoint, if the command line names it.
-    base_url: Option<String>,
+    /// The options with which it can be continued, as a shell reads them.
+    options: String,
     system: Option<String>,
     policy: Policy,
     interrupts: Interrupts,
@@ -357,8 +372,8 @@ impl Chat<'_> {
                 self.unanswered = None;
                 let session = &self.session;
                 return Err(Failure::Interrupted(format!(
-                    "append outcome unknown (interrupted): see whether the turn was stored with chat-memory show {session:?} --turns 1",
-                    session = session.as_str()
+                    "append outcome unknown (interrupted): see whether the turn was stored with {}",
+                    self.app.command(&format!("show {} --turns 1", shell_word(session.as_str())))
                 )));
             }
         };

@@ -1,6 +1,6 @@
 //! `clear`
 
-use chat_memory::ChatStore;
+use chat_memory::{ChatStore, ChatStoreExt as _};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{confirm, count, stored_session_id};
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -18,7 +19,7 @@ Examples:
 The messages disappear from every load at once. They are then erased, which costs about as much as writing them \
 did; if that is interrupted, the next clear resumes it. The session stays in the list; `delete` removes it.
 
-With --json: {\"session\", \"seq\", \"position\", \"erased\", \"cost\"}; erased counts records.";
+With --json: {\"session\", \"existed\", \"seq\", \"position\", \"erased\", \"cost\"}; erased counts records.";
 
 /// Remove all messages of a session
 #[derive(Debug, Args)]
@@ -34,18 +35,34 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
-    confirm(arguments.yes, &format!("Clear all messages of {session}"))?;
     let store = app.existing_store().await?;
+    if store.start_position(&session).await?.is_some() {
+        // A clear of it would begin it.
+        if app.json() {
+            return app.out.json(&json!({
+                "session": session.as_str(),
+                "existed": false,
+                "seq": null,
+                "position": null,
+                "erased": 0,
+                "cost": app.cost(),
+            }));
+        }
+        return app.out.line(format_args!("no session {:?}: nothing to clear", session.as_str()));
+    }
+    let name = visible_line(session.as_str());
+    confirm(arguments.yes, &format!("Clear all messages of {name}"))?;
     let cleared = store.clear(&session).await?;
     app.add_cost(cleared.cost());
     if app.json() {
         return app.out.json(&json!({
             "session": session.as_str(),
+            "existed": true,
             "seq": cleared.appended.seq,
             "position": cleared.appended.position.to_string(),
             "erased": cleared.swept.records,
             "cost": app.cost(),
         }));
     }
-    app.out.line(format_args!("cleared {session} ({} erased)", count(cleared.swept.records, "record")))
+    app.out.line(format_args!("cleared {name} ({} erased)", count(cleared.swept.records, "record")))
 }

@@ -72,7 +72,8 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return delete_thread(app, &thread, arguments.yes).await;
     }
     let session = stored_session_id(app, &arguments.session.unwrap_or_default())?;
-    confirm(arguments.yes, &format!("Delete {session} and all its messages"))?;
+    let name = visible_line(session.as_str());
+    confirm(arguments.yes, &format!("Delete {name} and all its messages"))?;
     let store = app.existing_store().await?;
     let deleted = store.delete(&session).await?;
     app.add_cost(deleted.cost);
@@ -86,7 +87,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let erased = count(deleted.records, "record");
     match (deleted.existed, deleted.records) {
-        (true, _) => app.out.line(format_args!("deleted {session} ({erased} erased)")),
+        (true, _) => app.out.line(format_args!("deleted {name} ({erased} erased)")),
         (false, 0) => app.out.line(format_args!("no session {:?}: nothing to delete", session.as_str())),
         (false, _) => app.out.line(format_args!("no session {:?}: erased what was left of it ({erased})", session.as_str())),
     }

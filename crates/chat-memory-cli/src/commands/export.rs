@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
 use super::progress::bar;
-use super::{NO_SUCH_SESSION, count, formats, owner, say_scan_cost, stored_id};
+use super::{count, formats, no_such_session, owner, say_scan_cost, stored_id};
 use crate::app::App;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
@@ -203,7 +203,8 @@ impl Export<'_> {
         let Some((id, _)) = self.reading.pop_front() else { return Ok(()) };
         // If everything is read already, nothing else would let Ctrl-C be handled.
         tokio::task::yield_now().await;
-        let read = read.and_then(|session| session.ok_or_else(|| Error::new(ErrorKind::NotFound, NO_SUCH_SESSION)));
+        let read = read
+            .and_then(|session| session.ok_or_else(|| Error::new(ErrorKind::NotFound, no_such_session(self.app.given_store()))));
         match read {
             Ok((listed, history)) => self.write(&id, listed, history),
             // Other sessions may succeed: one failure does not hold back what can be read.

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{count, owner, session_id, stored_session_id};
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -59,6 +60,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
+    let name = visible_line(session.as_str());
     let new = arguments.new.map_or_else(|| Ok(SessionId::random()), |id| session_id(&id))?;
     let mut fork = Fork::new();
     if let Some(seq) = arguments.at {
@@ -89,7 +91,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         }
         let units = plan.write_units.map_or_else(String::new, |units| format!(", some {units} write units"));
         let (records, messages) = (count(plan.records, "record"), count(plan.entries, "message"));
-        return app.out.line(format_args!("would copy {records} of {session}, up to record {} ({messages}{units})", plan.seq));
+        return app.out.line(format_args!("would copy {records} of {name}, up to record {} ({messages}{units})", plan.seq));
     }
     let forked = store.fork(&session, &new, &fork).await?;
     app.add_cost(forked.cost);
@@ -106,8 +108,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let before = if forked.repeated { "already " } else { "" };
     app.out.line(format_args!(
-        "{before}forked {session} up to record {} as {new} ({}, {})",
+        "{before}forked {name} up to record {} as {} ({}, {})",
         forked.seq,
+        visible_line(new.as_str()),
         count(forked.records, "record"),
         count(forked.entries, "message")
     ))

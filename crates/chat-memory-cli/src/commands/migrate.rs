@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::ids::readable_id;
 use super::progress::concerns_one_session;
 use super::steps::{About, Step, Steps};
-use super::{NO_SUCH_SESSION, say_scan_cost, session_id, stored_id};
+use super::{no_such_session, say_scan_cost, session_id, stored_id};
 use crate::app::{App, open};
 use crate::escape::visible_line;
 use crate::failure::{Failure, OnCommandLine};
@@ -99,6 +99,8 @@ pub struct Arguments {
 #[derive(Clone)]
 struct Stores {
     from: Arc<dyn ChatStore>,
+    /// The error for a named session that the source does not have.
+    no_such_session: String,
     to: Arc<dyn ChatStore>,
     verify: bool,
     dry_run: bool,
@@ -146,6 +148,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     interrupt.clears(&migration.bar);
     let stores = Stores {
         from,
+        no_such_session: no_such_session(Some(&arguments.from)),
         to,
         verify: arguments.verify,
         dry_run: arguments.dry_run,
@@ -298,7 +301,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     };
     let source = source.map_err(|e| e.context("source"))?;
     if info.is_none() && source.is_empty() && (stores.from.capabilities().directory || source.position.next() == 0) {
-        return Err(Error::invalid(format!("source: {NO_SUCH_SESSION}")));
+        return Err(Error::invalid(format!("source: {}", stores.no_such_session)));
     }
     let Some(found) = interrupt.or(find_target(stores, session, copied)).await else {
         copied.is_cut = true;

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::app::{App, options};
-use crate::escape::visible_line;
+use crate::escape::{command, visible_line};
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::say;
 
@@ -171,7 +171,10 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
 }
 
 /// The error for a named session that does not exist.
-const NO_SUCH_SESSION: &str = "there is no such session; check the id, or list all sessions with `chat-memory sessions --all`";
+fn no_such_session(store: Option<&str>) -> String {
+    let list = command("sessions --all", store);
+    format!("there is no such session; check the id, or list all sessions with `{list}`")
+}
 
 /// "1 record", "2 records".
 fn count(n: u64, one: &str) -> String {

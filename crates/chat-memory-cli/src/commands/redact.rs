@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{confirm, count, stored_session_id};
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::{say, say_escaped};
 
@@ -61,6 +62,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
+    let name = visible_line(session.as_str());
     let mut redaction = Redaction::new().with_replacement(arguments.replacement);
     if let Some(index) = arguments.message {
         redaction = redaction.message(index);
@@ -82,15 +84,15 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         }
         if arguments.dry_run {
             if !plan.changed {
-                return app.out.line(format_args!("record {seq} of {session} is redacted already"));
+                return app.out.line(format_args!("record {seq} of {name} is redacted already"));
             }
             app.out.text(shown(app, &plan))?;
-            say(format_args!("would redact {} of record {seq} of {session}", entries(plan.entries)));
+            say(format_args!("would redact {} of record {seq} of {name}", entries(plan.entries)));
             return Ok(());
         }
         if plan.changed {
             say_escaped(&shown(app, &plan));
-            confirm(false, &format!("Replace {} of record {seq} of {session} for good", entries(plan.entries)))?;
+            confirm(false, &format!("Replace {} of record {seq} of {name} for good", entries(plan.entries)))?;
         }
         // What was shown, and no other record that has the number since.
         redaction = redaction.with_expected(plan.before.append_id);
@@ -108,9 +110,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         }));
     }
     if !redacted.changed {
-        return app.out.line(format_args!("record {seq} of {session} was redacted already"));
+        return app.out.line(format_args!("record {seq} of {name} was redacted already"));
     }
-    app.out.line(format_args!("redacted {} of record {seq} of {session}", entries(redacted.entries)))?;
+    app.out.line(format_args!("redacted {} of record {seq} of {name}", entries(redacted.entries)))?;
     if let Some(replaced) = redacted.replaced() {
         app.out.end()?;
         let (first, last) = (replaced.start, replaced.end - 1);

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{confirm, stored_session_id};
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -51,12 +52,13 @@ struct Reach {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
+    let name = visible_line(session.as_str());
     let (what, by) = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => (format!("record {seq} and all after it"), format!("from record {seq} on")),
         (None, None | Some(1)) => ("the last turn".to_owned(), "by 1 turn".to_owned()),
         (None, Some(turns)) => (format!("the last {turns} turns (or all, if fewer)"), format!("by up to {turns} turns")),
     };
-    confirm(arguments.yes, &format!("Remove {what} from {session}"))?;
+    confirm(arguments.yes, &format!("Remove {what} from {name}"))?;
     let store = app.existing_store().await?;
     let appended = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => Some(store.rewind_to(&session, seq).await?),
@@ -74,7 +76,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         );
     }
     match appended {
-        Some(appended) => app.out.line(format_args!("rewound {session} {by} (record {})", appended.seq)),
-        None => app.out.line(format_args!("{session} has no turn to remove")),
+        Some(appended) => app.out.line(format_args!("rewound {name} {by} (record {})", appended.seq)),
+        None => app.out.line(format_args!("{name} has no turn to remove")),
     }
 }

@@ -161,8 +161,9 @@ async fn search(app: &App, store: &dyn ChatStore, mut query: SearchQuery, limit:
     }
     if read > 0 && app.store_url()?.scheme() == "sqlite" {
         say(format_args!(
-            "read {}, since the file has no complete search index: build it with `chat-memory search --index`",
-            count(read, "session")
+            "read {}, since the file has no complete search index: build it with `{}`",
+            count(read, "session"),
+            app.command("search --index")
         ));
     }
     Ok(())
@@ -273,6 +274,9 @@ async fn index(app: &App, build: bool) -> Result<(), Failure> {
     let path = visible_line(&store.path().display().to_string());
     if !build {
         let removed = store.remove_search_index().await?;
+        if app.json() {
+            return app.out.json(&json!({ "path": store.path(), "removed": removed }));
+        }
         let sentence = if removed { "removed the search index of" } else { "there is no search index in" };
         return app.out.line(format_args!("{sentence} {path}"));
     }
@@ -293,6 +297,9 @@ async fn index(app: &App, build: bool) -> Result<(), Failure> {
             say("interrupted: what was added stays; run the same command again to finish the index");
             return Err(Failure::Printed(INTERRUPTED));
         }
+    }
+    if app.json() {
+        return app.out.json(&json!({ "path": store.path(), "added": added }));
     }
     app.out.line(format_args!("the search index of {path} is complete: {} added", count(added, "record")))
 }

@@ -96,7 +96,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         every(app, store.as_ref(), &arguments, &mut remarks).await?;
         return remarks.end();
     }
-    let mut after = None;
+    let (mut after, mut found) = (None, false);
     while left > 0 {
         let mut query = match owner.clone() {
             _ if arguments.all => SessionQuery::of_any_owner(),
@@ -129,11 +129,19 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                 app.out.line(to_text(info, page.order, &style))?;
             }
         }
+        found |= !page.sessions.is_empty();
         left = left.saturating_sub(page.sessions.len());
         after = page.next;
         if after.is_none() {
             break;
         }
+    }
+    if !found && !as_json {
+        remarks.say(match (arguments.all, &owner) {
+            (true, _) => "no sessions".to_owned(),
+            (false, Some(owner)) => format!("no sessions of {}", visible_line(owner.as_str())),
+            (false, None) => format!("no sessions without an owner; `{}` lists all", app.command("sessions --all")),
+        });
     }
     remarks.end()
 }

@@ -82,7 +82,9 @@ pub struct Arguments {
 const TEXT: (&str, &str) = ("text", "For people: roles, times, tool calls");
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let policy = arguments.window.is_given().then(|| arguments.window.policy(None, false)).transpose()?;
+    // For a model, also everything is a window: calls without their results are left out.
+    let is_window = arguments.window.is_given() || arguments.for_model;
+    let policy = is_window.then(|| arguments.window.policy(None, false)).transpose()?;
     let format = match arguments.format {
         None if arguments.for_model || app.json() => Some(Format::default()),
         Some(Choice::Format(format)) => Some(format),
@@ -103,9 +105,13 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let session = stored_session_id(app, &arguments.session.unwrap_or_default())?;
     let store = app.existing_store().await?;
-    if arguments.position && !app.json() {
+    if arguments.position {
         let history = store.load(&session, &Load::last(0)).await?;
         app.add_cost(history.cost);
+        if app.json() {
+            let position = history.position.to_string();
+            return app.out.json(&json!({ "session": session.as_str(), "position": position, "cost": app.cost() }));
+        }
         return app.out.line(history.position);
     }
     let seen = see(app, store.as_ref(), &session, policy.as_ref()).await?;
@@ -217,10 +223,15 @@ fn as_text(app: &App, session: &SessionId, seen: &RecallRecords) -> Result<(), F
         say(format_args!("{} has no messages", visible_line(session.as_str())));
         return Ok(());
     }
+    let mut shown = false;
     for (record, messages) in seen.records() {
         if !messages.is_empty() {
             app.out.text(style.record(record, &messages))?;
+            shown = true;
         }
+    }
+    if !shown && seen.left_out.is_nothing() {
+        say(format_args!("{} has no messages ({})", visible_line(session.as_str()), other_count(other_entries(seen))));
     }
     Ok(())
 }

@@ -106,7 +106,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
     if named.is_empty() && owner.is_none() && app.store_url()?.scheme() == "dynamodb" {
         return sweep_whole(app).await;
     }
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let (mut sessions, mut erased) = (0_u64, 0_u64);
     let mut one = async |session: &SessionId| {
         let swept = store.sweep(session).await.map_err(|e| e.context(format_args!("session {session}")))?;

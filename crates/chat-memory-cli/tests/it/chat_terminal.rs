@@ -214,6 +214,8 @@ fn sessions_are_titled_listed_and_switched() {
     terminal.wait_for("A trip");
     terminal.wait_for("   2  ");
     terminal.wait_for("Another trip");
+    terminal.enter("/sessions 7");
+    terminal.wait_for("no number 7 in the list: it has 2 sessions; /sessions shows them");
     terminal.enter("/sessions 2");
     terminal.wait_for("other (Another trip): 1 message; m at http://");
     terminal.wait_for("Where to?");
@@ -236,7 +238,8 @@ fn resumed_chat_shows_the_last_turn_and_the_end_its_cost() {
     let long = (0..30).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
     place.run(&["append", "it's", "Where to?"]).done();
     place.run(&["append", "it's", "--role", "assistant", &long]).done();
-    let mut terminal = Terminal::start(&place, &["chat", "it's", "--model", "m"], &[]);
+    let options = ["--system", "Be brief.", "--turns", "5", "--start-at-user=false", "--owner", "ada"];
+    let mut terminal = Terminal::start(&place, &[&["chat", "it's", "--model", "m"], &options[..]].concat(), &[]);
     terminal.wait_for("it's: 2 messages; m at http://");
     terminal.wait_for("/help lists the commands, Ctrl-C stops an answer, Ctrl-D ends the chat");
     terminal.wait_for_prompt();
@@ -246,7 +249,8 @@ fn resumed_chat_shows_the_last_turn_and_the_end_its_cost() {
     terminal.wait_for("Rome.");
     let printed = quit(terminal);
     assert!(printed.contains("1 turn; store: 3 requests; tokens: 12 read, 3 written"), "{printed}");
-    assert!(printed.contains("continue with: chat-memory chat 'it'\\''s' --model m"), "{printed}");
+    let again = "chat 'it'\\''s' --model m --system 'Be brief.' --owner ada --turns 5 --start-at-user=false";
+    assert!(printed.contains(&format!("continue with: chat-memory {again}")), "{printed}");
 }
 
 #[test]

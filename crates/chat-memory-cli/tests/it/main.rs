@@ -21,6 +21,7 @@ mod migrate;
 mod pager;
 mod readme;
 mod redact;
+mod remarks;
 mod replicas;
 mod search;
 mod secrets;

@@ -1,5 +1,5 @@
-//! The README shows what the program does: its `console` blocks are run, each in a folder of its own, and the text below a command
-//! must equal its output. CHAT_MEMORY_PROGRAM names another program to run, such as an artefact of a release.
+//! The README shows what the program does: its `console` blocks are run from the top, in one folder with one store, and the text below a
+//! command must equal its output. CHAT_MEMORY_PROGRAM names another program to run, such as an artefact of a release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,8 +26,8 @@ fn readme_shows_what_the_program_prints() {
     let path = format!("{}:{}", program.parent().expect("a folder").display(), std::env::var("PATH").unwrap_or_default());
     let blocks: Vec<&str> = readme.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!blocks.is_empty(), "the README shows nothing of the program");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     for block in blocks {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         for (command, expected) in commands(block) {
             let mut shell = Command::new("sh");
             shell.args(["-c", &command]).current_dir(folder.path()).env("PATH", &path);

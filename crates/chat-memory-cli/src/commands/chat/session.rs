@@ -8,7 +8,7 @@ use chat_memory::{Append, ChatStoreExt as _, Content, Entry, Error, ErrorKind, M
 use super::{Chat, Waiting, count};
 use crate::commands::session_id;
 use crate::commands::sessions::to_json;
-use crate::escape::visible_line;
+use crate::escape::{shell_word, visible_line};
 use crate::failure::Failure;
 use crate::output::say;
 use crate::render::time;
@@ -172,9 +172,9 @@ impl Chat<'_> {
         for (n, info) in page.sessions.iter().enumerate() {
             let at = if page.order == SessionOrder::Recent { info.last_at } else { info.created_at.known() };
             let at = at.map(|at| time(at, &style.zone)).unwrap_or_default();
-            let title = info.title.as_deref().map(visible_line).unwrap_or_default();
+            let name = info.title.as_deref().or(info.first_words.as_deref()).map(visible_line).unwrap_or_default();
             let here = if info.id == self.session { "*" } else { " " };
-            self.app.out.line(format_args!("{here}{:3}  {at}  {}  {title}", n + 1, visible_line(info.id.as_str())))?;
+            self.app.out.line(format_args!("{here}{:3}  {at}  {}  {name}", n + 1, visible_line(info.id.as_str())))?;
         }
         self.app.out.flush()?;
         say(match page.sessions.len() {
@@ -186,8 +186,19 @@ impl Chat<'_> {
 
     /// Continues another session: by its number in the list, or by its id.
     pub(super) async fn switch(&mut self, which: &str) -> Result<(), Failure> {
-        let nth = which.parse::<usize>().ok().and_then(|n| self.listed.get(n.checked_sub(1)?));
-        let session = nth.cloned().map_or_else(|| session_id(which), Ok)?;
+        let number = which.parse::<usize>().ok();
+        let session = match number.and_then(|n| self.listed.get(n.checked_sub(1)?)) {
+            Some(session) => session.clone(),
+            None => session_id(which)?,
+        };
+        // A short number is meant as one of the list, unless a session is called so.
+        if number.is_some_and(|n| n <= LISTED) && !self.listed.contains(&session) {
+            let start = self.unless_interrupted(self.store.start_position(&session)).await?;
+            if start.is_some() {
+                let listed = count(self.listed.len() as u64, "session");
+                return Err(Failure::usage(format!("no number {which} in the list: it has {listed}; /sessions shows them")));
+            }
+        }
         self.change(session).await
     }
 
@@ -234,15 +245,8 @@ impl Chat<'_> {
             }
         }
         say(line);
-        let mut command = format!("chat-memory chat {} --model {}", shell_word(self.session.as_str()), shell_word(&self.model));
-        // A user name and password in a URL stay out of what is printed.
-        let base_url = self.base_url.as_deref().filter(|url| !url.contains('@'));
-        for (name, given) in [("--base-url", base_url), ("--store", self.app.given_store())] {
-            if let Some(given) = given {
-                command.push_str(&format!(" {name} {}", shell_word(given)));
-            }
-        }
-        say(format_args!("continue with: {command}"));
+        let chat = format!("chat {}{}", shell_word(self.session.as_str()), self.options);
+        say(format_args!("continue with: {}", self.app.command(&chat)));
     }
 }
 
@@ -284,10 +288,4 @@ fn shortened(message: &Message) -> Message {
         }
     }
     message
-}
-
-/// The word as a shell reads it back.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

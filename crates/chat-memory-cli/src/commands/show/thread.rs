@@ -10,6 +10,7 @@ use super::{as_lines, other_count, say_left_out, written};
 use crate::app::App;
 use crate::commands::thread_id;
 use crate::commands::threads::{checkpoint_line, say_none};
+use crate::escape::shell_word;
 use crate::failure::Failure;
 use crate::output::say;
 
@@ -31,7 +32,8 @@ pub(super) async fn show(app: &App, thread: &str, checkpoint: Option<&str>, show
     app.add_cost(found.cost);
     if let (None, Some(id)) = (&found.value, checkpoint) {
         return Err(Failure::other(format!(
-            "the thread {thread} has no checkpoint {id}; list them with `chat-memory threads {thread}`"
+            "the thread {thread} has no checkpoint {id}; list them with `{}`",
+            app.command(&format!("threads {}", shell_word(thread.as_str())))
         )));
     }
     let (entries, left_out) = match (&shown.policy, found.value.as_ref().map(|state| state.messages.clone()).unwrap_or_default())
