@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::app::{App, Globals};
 use crate::commands::{
     append, chat, clear, completions, delete, doctor, export, fork, iam_policy, import, key, migrate, redact, rewind, search,
-    serve, sessions, show, table, threads,
+    serve, sessions, show, table, threads, title,
 };
 use crate::failure::Failure;
 
@@ -77,6 +77,7 @@ pub enum Command {
     Sessions(sessions::Arguments),
     Search(search::Arguments),
     Threads(threads::Arguments),
+    Title(title::Arguments),
     Clear(clear::Arguments),
     Rewind(rewind::Arguments),
     Redact(redact::Arguments),
@@ -105,6 +106,7 @@ impl Command {
             Self::Sessions(arguments) => sessions::run(app, arguments).await,
             Self::Search(arguments) => search::run(app, arguments).await,
             Self::Threads(arguments) => threads::run(app, arguments).await,
+            Self::Title(arguments) => title::run(app, arguments).await,
             Self::Clear(arguments) => clear::run(app, arguments).await,
             Self::Rewind(arguments) => rewind::run(app, arguments).await,
             Self::Redact(arguments) => redact::run(app, arguments).await,

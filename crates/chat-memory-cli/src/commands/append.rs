@@ -155,7 +155,8 @@ fn say_kept(arguments: &Arguments) {
     let given = [("--owner", arguments.owner.is_some()), ("--title", arguments.title.is_some())];
     let given: Vec<_> = given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect();
     if !given.is_empty() {
-        say(format_args!("({} had no effect: the session had begun before)", given.join(" and ")));
+        let title = if arguments.title.is_some() { "; `title` changes a title" } else { "" };
+        say(format_args!("({} had no effect: the session had begun before{title})", given.join(" and ")));
     }
 }
 

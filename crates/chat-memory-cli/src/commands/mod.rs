@@ -42,6 +42,7 @@ pub mod show;
 mod steps;
 pub mod table;
 pub mod threads;
+pub mod title;
 
 /// A session's id from the command line.
 fn session_id(text: &str) -> Result<SessionId, Failure> {

@@ -31,11 +31,29 @@ fn append_says_that_a_session_keeps_its_owner_and_title() {
     let place = Place::sqlite();
     assert_eq!(place.run(&["append", "trip", "Hi", "--owner", "ada", "--title", "A trip"]).err, "");
     let ran = place.run(&["append", "trip", "Hi", "--owner", "bob", "--title", "Mine"]);
-    assert_eq!(ran.err, "(--owner and --title had no effect: the session had begun before)\n");
+    assert_eq!(ran.err, "(--owner and --title had no effect: the session had begun before; `title` changes a title)\n");
     let ran = place.run(&["append", "trip", "Hi", "--title", "Mine", "--json"]);
-    assert_eq!(ran.err, "(--title had no effect: the session had begun before)\n");
+    assert_eq!(ran.err, "(--title had no effect: the session had begun before; `title` changes a title)\n");
+    let ran = place.run(&["append", "trip", "Hi", "--owner", "bob"]);
+    assert_eq!(ran.err, "(--owner had no effect: the session had begun before)\n");
     assert_eq!(place.run(&["sessions"]).err, "no sessions without an owner; `chat-memory sessions --all` lists all\n");
     assert_eq!(place.run(&["sessions", "--owner", "bob"]).err, "no sessions of bob\n");
+}
+
+#[test]
+fn title_is_given_and_removed() {
+    let place = Place::sqlite();
+    place.run(&["append", "trip", "Where to?"]).done();
+    assert_eq!(place.run(&["title", "trip", "A week\u{202e} in May"]).done(), "title of trip: A week\\u{202e} in May\n");
+    assert_eq!(place.run(&["title", "trip", "In May", "--json"]).json()["title"], "In May");
+    assert!(place.run(&["sessions"]).done().contains("trip  In May"));
+    assert_eq!(place.run(&["title", "trip", "--remove"]).done(), "trip has no title\n");
+    assert!(place.run(&["sessions"]).done().contains("trip  Where to?"));
+    place.run(&["title", "trip"]).fails(2, &["<TITLE>"]);
+    place.run(&["title", "trip", "x", "--remove"]).fails(2, &["--remove"]);
+    place.run(&["title", "trip", &"x".repeat(1_025)]).fails(2, &["the limit is 1024 bytes"]);
+    place.run(&["title", "nope", "x"]).fails(1, &["cannot title session \"nope\": there is no such session", "sessions --all"]);
+    place.run(&["--read-only", "title", "trip", "x"]).fails(1, &["read-only"]);
 }
 
 #[test]
