@@ -114,7 +114,9 @@ fn explained(error: rusqlite::Error, options: &Options) -> Error {
         ),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => (
             ErrorKind::AccessDenied,
-            format!("cannot write {path}: it is not writable; make the file and its folder writable, or open it read-only"),
+            format!(
+                "cannot write {path}: it is not writable; make the file and its folder writable; or, if only the file is not, open it read-only"
+            ),
         ),
         Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, format!("record too large for {path} ({error}); split the append")),
         Some(ErrorCode::OutOfMemory) => {

@@ -37,18 +37,24 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
     let store = app.existing_store().await?;
     if store.start_position(&session).await?.is_some() {
-        // A clear of it would begin it.
+        // A clear of it would begin it. What an interrupted clear or delete left is erased nevertheless.
+        let swept = store.sweep(&session).await?;
+        app.add_cost(swept.cost);
         if app.json() {
             return app.out.json(&json!({
                 "session": session.as_str(),
                 "existed": false,
                 "seq": null,
                 "position": null,
-                "erased": 0,
+                "erased": swept.records,
                 "cost": app.cost(),
             }));
         }
-        return app.out.line(format_args!("no session {:?}: nothing to clear", session.as_str()));
+        let erased = count(swept.records, "record");
+        return match swept.records {
+            0 => app.out.line(format_args!("no session {:?}: nothing to clear", session.as_str())),
+            _ => app.out.line(format_args!("no session {:?}: erased what was left of it ({erased})", session.as_str())),
+        };
     }
     let name = visible_line(session.as_str());
     confirm(arguments.yes, &format!("Clear all messages of {name}"))?;
