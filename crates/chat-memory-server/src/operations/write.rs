@@ -106,7 +106,7 @@ pub(crate) async fn redact(
             // A missing table is for the operator to fix, a missing record for the client.
             match error.missing_record() {
                 Some(seq) => Problem::not_found(error.to_string()).in_console(format!(
-                    "there is nothing to redact in record {seq}: it does not exist, or its messages were erased"
+                    "record {seq} cannot be redacted: it does not exist, its messages were erased, or another record has its number now"
                 )),
                 None => within.problem_of(&error, Operation::Redact),
             }

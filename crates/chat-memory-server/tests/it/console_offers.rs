@@ -219,7 +219,7 @@ async fn remedies_are_for_someone_at_a_browser() {
         (&inside, "/console/usage", "chat-memory key new --keys FILE --name NAME --right read --right metrics"),
         (&inside, "/console?after=old", "open the list again"),
         (&inside, "/console/search?q=a&after=old", "open the list again"),
-        (&inside, "/console/sessions/trip/redact?seq=7", "There is nothing to redact in record 7"),
+        (&inside, "/console/sessions/trip/redact?seq=7", "Record 7 cannot be redacted: it does not exist"),
     ] {
         let page = client.get(path).await;
         assert!(page.status.is_client_error() && page.text.contains(said), "{path}: {}", page.text);
