@@ -327,6 +327,27 @@ test("older messages are a page away", async () => {
   await close();
 });
 
+test("a live page offers only what can be done with the messages that are there", async () => {
+  const { page, close } = await live("offers");
+  const [fork, back] = ["Fork the session…", "Take back the last turn…"].map((name) => page.getByRole("link", { name }));
+  const regenerate = page.getByRole("link", { name: "Regenerate answer" });
+  const offered = async () => [await fork.isVisible(), await back.isVisible(), await regenerate.count()];
+  assert.deepEqual(await offered(), [false, false, 0]);
+  await append(service.url, "offers", [{ role: "assistant", content: "Welcome." }]);
+  await page.getByText("Welcome.").waitFor();
+  assert.deepEqual(await offered(), [true, false, 0]);
+  await append(service.url, "offers", [{ role: "user", content: "Thanks." }, { role: "assistant", content: "How can I help?" }]);
+  await page.getByText("How can I help?").waitFor();
+  assert.deepEqual(await offered(), [true, true, 1]);
+  await api(service.url, "POST", "/sessions/offers/rewind", { turns: 1 });
+  await page.getByText("Taken back: record 1 and what followed it").waitFor();
+  assert.deepEqual(await offered(), [true, false, 0]);
+  await api(service.url, "DELETE", "/sessions/offers/messages");
+  await page.getByText("Cleared: all earlier messages are hidden").waitFor();
+  assert.deepEqual(await offered(), [false, false, 0]);
+  await close();
+});
+
 test("a long session: its start, its end, any record, and a link that stays", async () => {
   for (let n = 0; n < 260; n += 1) await append(service.url, "long", [{ role: "user", content: `Message number ${n}` }]);
   const { page, open, close } = await watched(chromium, service.url);

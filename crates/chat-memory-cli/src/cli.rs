@@ -29,7 +29,8 @@ Examples:
 
 Sessions:
   A session is one conversation. You choose its id: any text of up to 1,000
-  bytes, such as trip or user:42/support. For a new one:
+  bytes that does not begin with ns#, dir# or ckpt#, such as trip or
+  user:42/support. For a new one:
   chat-memory append \"$(uuidgen)\" Hello
 
 Stores:

@@ -178,7 +178,7 @@ fn candidate(session: &SessionInfo) -> CompletionCandidate {
 /// The ids and names of the API keys in the file that the command line names.
 pub fn api_keys(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = unquoted(current);
-    let file = option("--keys").or_else(|| std::env::var("CHAT_MEMORY_KEYS").ok());
+    let file = option("--keys").or_else(|| std::env::var("CHAT_MEMORY_KEYS").ok().filter(|file| !file.is_empty()));
     let keys = file.and_then(|file| keys::list(file.as_ref()).ok()).unwrap_or_default();
     let names = keys.into_iter().flat_map(|key| [(key.name.clone(), key.id.clone()), (key.id, key.name)]);
     let names = names.filter(|(name, _)| name.starts_with(&current) && !name.contains(char::is_control));

@@ -28,7 +28,7 @@ mod window;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use serde_json::Value;
 
 use crate::app::App;
@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
     if completion::answer(Cli::command) {
         return ExitCode::SUCCESS;
     }
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match chat_memory_server::config::parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {
             // A closed pipe must not make `--help | head` fail.

@@ -6,7 +6,9 @@
 pub mod settings;
 
 pub use crate::message::tools::uses_tools;
-pub use crate::store::directory::{Cursor, check_metadata, check_title, first_words, numbers_in_view, place};
+pub use crate::store::directory::{
+    Cursor, check_metadata, check_record_metadata, check_title, first_words, numbers_in_view, place,
+};
 pub use crate::store::entry_ids::EntryIdCache;
 pub use crate::store::position::Moment;
 pub use crate::store::search::{Matcher, Reading, SearchPlace, Words, search_by_reading};

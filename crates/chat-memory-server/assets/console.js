@@ -143,6 +143,19 @@ class Log {
       if (Number(record.dataset.seq) >= seq) record.remove();
     }
     this.none.hidden = this.records.childElementCount > 0;
+    this.offer();
+  }
+
+  /** Shows the links to what can be done with the messages that are there: "entry" needs any, "turn" a user's message before the link. */
+  offer() {
+    const isWhole = !document.querySelector('a[rel="prev"]');
+    const turn = this.records.querySelector(".message.user");
+    const entry = this.records.querySelector(".message, .entry");
+    for (const link of document.querySelectorAll("[data-needs]")) {
+      const found = link.dataset.needs === "entry" ? entry : turn;
+      const isAfter = found && found.compareDocumentPosition(link) & Node.DOCUMENT_POSITION_FOLLOWING;
+      link.hidden = isWhole && !isAfter;
+    }
   }
 
   take({ seq, rewind, html }) {
@@ -158,6 +171,7 @@ class Log {
     this.records.append(record);
     fold(record);
     this.none.hidden = true;
+    this.offer();
     if (atEnd) toEnd();
   }
 }

@@ -55,10 +55,7 @@ impl Access {
         if self.may(right) {
             return Ok(());
         }
-        Err(Problem::forbidden(format!(
-            "this key lacks the right {right:?}; create one that has it: chat-memory key new --right {right}",
-            right = right.to_string()
-        )))
+        Err(lacks(right))
     }
 
     /// Converts a store's error for the client. Details that the client must not see are logged.
@@ -166,8 +163,19 @@ impl FromRequestParts<Service> for MayMeasure {
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
         let key = key_of(&parts.headers, service)?;
         let allowed = key.as_ref().is_none_or(|key| key.allows(Right::Metrics));
-        if allowed { Ok(Self) } else { Err(Problem::forbidden("this key lacks the right \"metrics\"")) }
+        if allowed { Ok(Self) } else { Err(lacks(Right::Metrics)) }
     }
+}
+
+/// A key without this right. Only the operator knows the file of keys.
+pub(crate) fn lacks(right: Right) -> Problem {
+    let rights = match right {
+        Right::Metrics => "--right read --right metrics",
+        Right::Read | Right::Write => "--right read --right write",
+    };
+    let made = format!("whoever runs the service creates one with `chat-memory key new --keys FILE --name NAME {rights}`");
+    Problem::forbidden(format!("this key lacks the right \"{right}\": send one that has it; {made}"))
+        .in_console(format!("your key lacks the right \"{right}\": log in with one that has it; {made}"))
 }
 
 async fn by_header(parts: &Parts, service: &Service, right: Right) -> Result<Access, Problem> {

@@ -9,13 +9,15 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::secret::Secret;
-pub use units::{Bytes, Span};
+pub use arguments::parse;
+pub use units::{Bytes, Count, HostName, Origin, Period, Span};
 
 use crate::keys::Keys;
 use crate::serve::Listening;
 use crate::service::Options;
 use crate::tls::TlsFiles;
 
+mod arguments;
 mod units;
 
 /// The default address.
@@ -75,10 +77,10 @@ settings! {
     trusted_proxy: Vec<IpNet>,
     /// Origins whose pages may call the API from a browser, such as `https://app.example.com`; none by default
     #[arg(long, value_name = "ORIGIN", env = "CHAT_MEMORY_CORS_ORIGIN", value_delimiter = ',')]
-    cors_origin: Vec<String>,
+    cors_origin: Vec<Origin>,
     /// Host names under which a service without keys may be called, in addition to loopback's
     #[arg(long, value_name = "NAME", env = "CHAT_MEMORY_HOST", value_delimiter = ',')]
-    host: Vec<String>,
+    host: Vec<HostName>,
     /// Whether to serve the console
     #[arg(long, value_name = "BOOL", env = "CHAT_MEMORY_CONSOLE", help = "Whether to serve the console [default: true]")]
     console: bool,
@@ -99,16 +101,16 @@ settings! {
     max_path: Bytes,
     /// The most connections open at once
     #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_CONNECTIONS", help = "The most connections open at once [default: 1024]")]
-    max_connections: usize,
+    max_connections: Count,
     /// How long a connection may take for a request's header
     #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_HEADER_TIMEOUT", help = "How long a connection may take for a request's header [default: 30s]")]
-    header_timeout: Span,
+    header_timeout: Period,
     /// How long a request may take, its body included
     #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_REQUEST_TIMEOUT", help = "How long a request may take, its body included [default: 60s]")]
-    request_timeout: Span,
+    request_timeout: Period,
     /// How often event streams check for other processes' writes
     #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_POLL", help = "How often event streams check for other processes' writes [default: 1s]")]
-    poll: Span,
+    poll: Period,
     /// How long new requests are accepted after /readyz turned 503
     #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_SHUTDOWN_DELAY", help = "On shutdown: how long new requests are accepted after /readyz turned 503 [default: 0s]")]
     shutdown_delay: Span,
@@ -167,11 +169,17 @@ impl Settings {
     /// Invalid, with the line and the cause; and if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::new(ErrorKind::NotFound, format!("the configuration {shown} cannot be read ({e})")))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            let what = format!("cannot read the configuration {shown}: {e}");
+            Error::new(ErrorKind::NotFound, format!("{what}; give the path of a file as `serve --print-config` prints it"))
+        })?;
         toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Error::invalid(format!("the configuration {shown}: line {line}: {}", e.message()))
+            let start = e.span().map_or(0, |span| span.start);
+            let line = text[..start].matches('\n').count() + 1;
+            // The parser names an unknown setting, but not the one with a wrong value.
+            let before = text[..start].rsplit('\n').next().and_then(|before| before.split_once('='));
+            let setting = before.map(|(name, _)| format!("{}: ", name.trim())).unwrap_or_default();
+            Error::invalid(format!("the configuration {shown}: line {line}: {setting}{}", e.message()))
         })
     }
 
@@ -187,10 +195,10 @@ impl Settings {
             max_streams: Some(options.max_streams),
             max_streams_per_key: Some(options.max_streams_per_key),
             max_path: Some(Bytes(options.max_path)),
-            max_connections: Some(listening.max_connections),
-            header_timeout: Some(Span(listening.header_timeout)),
-            request_timeout: Some(Span(options.request_timeout)),
-            poll: Some(Span(options.poll)),
+            max_connections: Some(Count(listening.max_connections)),
+            header_timeout: Some(Period(listening.header_timeout)),
+            request_timeout: Some(Period(options.request_timeout)),
+            poll: Some(Period(options.poll)),
             shutdown_delay: Some(Span(listening.shutdown_delay)),
             drain: Some(Span(listening.drain)),
             log: Some(LogLevel::default()),
@@ -219,9 +227,9 @@ impl Settings {
         options.poll = poll.map_or(options.poll, |span| span.0);
         options.metrics = self.metrics_listen.is_none();
         options.tls = self.tls_cert.is_some();
-        options.cors_origins = self.cors_origin.clone().unwrap_or_default();
+        options.cors_origins = self.cors_origin.iter().flatten().map(ToString::to_string).collect();
         options.trusted_proxies = self.trusted_proxy.clone().unwrap_or_default();
-        options.hosts = self.host.clone().unwrap_or_default();
+        options.hosts = self.host.iter().flatten().map(ToString::to_string).collect();
         options
     }
 
@@ -268,13 +276,10 @@ impl Settings {
             _ => return Err(Error::invalid("tls-cert and tls-key belong together: give both, or neither")),
         };
         let Self { max_connections, header_timeout, shutdown_delay, drain, .. } = self;
-        listening.max_connections = max_connections.unwrap_or(listening.max_connections);
+        listening.max_connections = max_connections.map_or(listening.max_connections, |count| count.0);
         listening.header_timeout = header_timeout.map_or(listening.header_timeout, |span| span.0);
         listening.shutdown_delay = shutdown_delay.map_or(listening.shutdown_delay, |span| span.0);
         listening.drain = drain.map_or(listening.drain, |span| span.0);
-        if listening.max_connections == 0 {
-            return Err(Error::invalid("invalid max-connections: expected 1 or more"));
-        }
         Ok(listening)
     }
 }
@@ -310,9 +315,14 @@ mod tests {
 
     #[test]
     fn config_error_names_line_and_field() {
-        for (text, line, what) in
-            [("\n\nlistem = 1", "line 3", "listem"), ("max-body = \"huge\"", "line 1", "size"), ("drain = 3", "line 1", "string")]
-        {
+        for (text, line, what) in [
+            ("\n\nlistem = 1", "line 3", "listem"),
+            ("max-body = \"huge\"", "line 1", "size"),
+            ("drain = 3", "line 1", "string"),
+            ("poll = \"0s\"", "line 1", "poll"),
+            ("cors-origin = [\"foo\"]", "line 1", "foo"),
+            ("max-connections = 0", "line 1", "1 or more"),
+        ] {
             let error = file(text).expect_err("a bad file").to_string();
             assert!(error.contains(line) && error.contains(what), "{error}");
         }

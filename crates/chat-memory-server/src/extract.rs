@@ -114,8 +114,18 @@ fn thread(id: String) -> Result<SessionId, Problem> {
 /// The parameters of the path.
 async fn in_path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S, what: &str) -> Result<T, Problem> {
     let path = <Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
-    let refused = |_| Problem::bad_request(format!("invalid {what} in the path: it is not percent-encoded UTF-8"));
-    path.map(|Path(parameters)| parameters).map_err(refused)
+    // axum takes an escape that is none as it is.
+    let path = path.ok().filter(|_| has_whole_escapes(parts.uri.path()));
+    path.map(|Path(parameters)| parameters).ok_or_else(|| {
+        let detail =
+            format!("invalid {what} in the path: it is not percent-encoded UTF-8; write each % as % and two hexadecimal digits");
+        Problem::bad_request(detail)
+    })
+}
+
+/// Whether two hexadecimal digits follow each percent sign.
+fn has_whole_escapes(path: &str) -> bool {
+    path.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A query without parameters. A write must not pass over one: it may have meant a trial.
@@ -197,8 +207,9 @@ pub(crate) async fn bytes(request: Request, service: &Service) -> Result<(Bytes,
 /// Reads a body of at most `limit` bytes, and reserves memory for it. A short body needs no reservation.
 async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Result<(Bytes, Held), Problem> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(Problem::too_large(limit, "a body"));
+    let most = memory.map_or(limit, |memory| memory.longest().min(limit));
+    if announced.is_some_and(|length| length > most as u64) {
+        return Err(Problem::too_large(most, "a body"));
     }
     // Reserved before anything is read, so that no memory is used that the budget lacks.
     let announced = announced.map_or(0, |length| usize::try_from(length).unwrap_or(limit));
@@ -206,7 +217,7 @@ async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Res
     if let Some(memory) = memory {
         memory.for_coming(&mut held, announced).await?;
     }
-    let (mut waited, most) = (announced > SMALL, memory.map_or(limit, |memory| memory.longest().min(limit)));
+    let mut waited = announced > SMALL;
     let deadline = request.extensions().get::<Deadline>().copied();
     let mut body = Vec::with_capacity(announced);
     let mut stream = http_body_util::Limited::new(request.into_body(), limit);

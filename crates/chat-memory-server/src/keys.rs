@@ -34,7 +34,7 @@ const HEADER: &str = "# The API keys of `chat-memory serve`, each as the SHA-256
 pub enum Right {
     /// Read sessions
     Read,
-    /// Write sessions: append, rewind, clear, delete, describe
+    /// Write sessions: append, rewind, redact, clear, fork, delete, change title and metadata
     Write,
     /// Read /metrics
     Metrics,
@@ -249,7 +249,13 @@ fn read(path: &Path) -> Result<File, Error> {
             ErrorKind::NotFound,
             format!("no key file {shown}; create it, with its first key: chat-memory key new --keys {shown} --name NAME"),
         ),
-        _ => Error::new(ErrorKind::AccessDenied, format!("cannot read the key file {shown} ({e})")),
+        std::io::ErrorKind::InvalidData => {
+            Error::invalid(format!("cannot read the key file {shown}: it is not UTF-8; restore it as `chat-memory key` wrote it"))
+        }
+        _ => Error::new(
+            ErrorKind::AccessDenied,
+            format!("cannot read the key file {shown}: {e}; check its permissions and those of its folder"),
+        ),
     })?;
     parse(&text, &format!("the key file {shown}"))
 }
@@ -259,7 +265,10 @@ fn parse(text: &str, place: &str) -> Result<File, Error> {
     // The parser's message would repeat the line, which contains a hash.
     let file: File = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Error::invalid(format!("{place} cannot be read: line {line}: {}", e.message()))
+        Error::invalid(format!(
+            "{place} cannot be read: line {line}: {}; correct the line, or restore the file as `chat-memory key` wrote it",
+            e.message()
+        ))
     })?;
     if file.version != VERSION {
         return Err(Error::new(
@@ -285,11 +294,11 @@ pub fn check_namespace(name: &str) -> Result<(), Error> {
     Err(Error::invalid("invalid namespace of a key: expected 1 to 48 of the characters a-z, 0-9, - and _"))
 }
 
-/// Creates a key and adds it to the file, which is created if it is missing. Returns the key's text, which is stored nowhere.
+/// Whether a key may have this name, namespace and these rights.
 ///
 /// # Errors
-/// Invalid for an invalid namespace or name; and if the file cannot be read or written.
-pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]) -> Result<(Key, String), Error> {
+/// Invalid.
+pub fn check(name: &str, namespace: Option<&str>, rights: &[Right]) -> Result<(), Error> {
     namespace.map_or(Ok(()), check_namespace)?;
     if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
         return Err(Error::invalid("invalid name of a key: expected 1 to 100 bytes without control characters"));
@@ -297,6 +306,16 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
     if rights.is_empty() {
         return Err(Error::invalid("a key needs a right: read, write or metrics"));
     }
+    Ok(())
+}
+
+/// Creates a key and adds it to the file, which is created if it is missing. A right given twice counts once. Returns the key's
+/// text, which is stored nowhere.
+///
+/// # Errors
+/// Invalid, as [`check`] finds it; and if the file cannot be read or written.
+pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]) -> Result<(Key, String), Error> {
+    check(name, namespace, rights)?;
     let _lock = lock(path)?;
     let mut file = match read(path) {
         Err(error) if error.is_not_found() => File { version: VERSION, keys: Vec::new() },
@@ -314,7 +333,7 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
         id: id.clone(),
         name: name.to_owned(),
         namespace: namespace.map(str::to_owned),
-        rights: rights.to_vec(),
+        rights: [Right::Read, Right::Write, Right::Metrics].into_iter().filter(|right| rights.contains(right)).collect(),
         created_at: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
         sha256: hash_of(&secret),
         console_sha256: hash_of(&console_token_of(&secret)),
@@ -341,9 +360,13 @@ pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
             write(path, &file)?;
             Ok(key)
         }
-        [] => Err(Error::new(ErrorKind::NotFound, format!("unknown key {which:?}: `chat-memory key list` shows ids and names"))),
+        [] => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("unknown key {which:?}: `chat-memory key list --keys {}` shows ids and names", path.display()),
+        )),
         _ => Err(Error::invalid(format!(
-            "ambiguous key {which:?}: several have this name; give the id of one, as `chat-memory key list` shows it"
+            "ambiguous key {which:?}: several have this name; give the id of one, as `chat-memory key list --keys {}` shows it",
+            path.display()
         ))),
     }
 }
@@ -356,6 +379,11 @@ fn lock(path: &Path) -> Result<std::fs::File, Error> {
     name.push(path.file_name().unwrap_or_default());
     name.push(".lock");
     let lock = path.with_file_name(name);
+    let folder = folder_of(path);
+    if !folder.exists() {
+        let why = format!("there is no folder {}; create it, or name a file in another one", folder.display());
+        return Err(Error::new(ErrorKind::NotFound, format!("cannot change the key file {}: {why}", path.display())));
+    }
     let mut options = std::fs::File::options();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
@@ -363,17 +391,24 @@ fn lock(path: &Path) -> Result<std::fs::File, Error> {
     let locked = options.open(&lock).and_then(|file| file.lock().map(|()| file));
     locked.map_err(|e| {
         let (shown, lock) = (path.display(), lock.display());
-        Error::new(ErrorKind::AccessDenied, format!("cannot change {shown}: {lock} cannot be locked ({e})"))
+        let what = format!("cannot change the key file {shown}: {lock} cannot be locked: {e}");
+        Error::new(ErrorKind::AccessDenied, format!("{what}; check the permissions of the folder and of that file"))
     })
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes the file atomically, readable only by its owner.
 fn write(path: &Path, file: &File) -> Result<(), Error> {
-    let cannot =
-        |e: &dyn fmt::Display| Error::new(ErrorKind::AccessDenied, format!("{} cannot be written ({e})", path.display()));
+    let cannot = |e: &dyn fmt::Display| {
+        let what = format!("cannot change the key file {}: {e}", path.display());
+        Error::new(ErrorKind::AccessDenied, format!("{what}; check the permissions of its folder, and the space on its disk"))
+    };
     let text = toml::to_string(file).map_err(|e| cannot(&e))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot(&e))?;
+    let mut temporary = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(|e| cannot(&e))?;
     std::io::Write::write_all(&mut temporary, format!("{HEADER}{text}").as_bytes()).map_err(|e| cannot(&e))?;
     temporary.as_file().sync_all().map_err(|e| cannot(&e))?;
     temporary.persist(path).map_err(|e| cannot(&e.error))?;

@@ -21,7 +21,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::ServiceExt as _;
 
 use crate::app::{REQUEST_ID, app};
-use crate::config::{Bytes, LogFormat, Settings, Span};
+use crate::config::{Bytes, LogFormat, Period, Settings};
 use crate::problem::Problem;
 use crate::service::{Options, Service};
 
@@ -43,7 +43,7 @@ const DECODED: &AsciiSet = &NEVER.add(b'%');
 pub fn defaults() -> Settings {
     Settings {
         max_body: Some(Bytes(PAYLOAD)),
-        request_timeout: Some(Span(Duration::from_secs(25))),
+        request_timeout: Some(Period(Duration::from_secs(25))),
         log_format: Some(LogFormat::Json),
         ..Settings::defaults()
     }

@@ -122,8 +122,8 @@ impl Part {
         let units = units.ok_or_else(|| {
             let limit = self.bytes();
             let detail = format!(
-                "body too large: reading it would take more than the {limit} bytes of memory for all bodies together; send fewer \
-                 messages at once, or fewer and larger values"
+                "body too large: reading it takes an estimated {bytes} bytes of memory, and the limit is {limit}; send fewer messages \
+                 at once, or fewer and larger values"
             );
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
         })?;

@@ -28,6 +28,8 @@ struct Inner {
     status: StatusCode,
     kind: &'static str,
     detail: String,
+    /// The detail for someone at the console, where that is another.
+    in_console: Option<String>,
     more: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -44,7 +46,8 @@ pub enum Reader {
 impl Problem {
     /// A problem of this kind, in one or two sentences.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Inner { status, kind, detail: detail.into(), more: Map::new(), headers: Vec::new() }))
+        let (detail, in_console) = (detail.into(), None);
+        Self(Box::new(Inner { status, kind, detail, in_console, more: Map::new(), headers: Vec::new() }))
     }
 
     /// A malformed request.
@@ -109,6 +112,13 @@ impl Problem {
         self.with("pointer", pointer)
     }
 
+    /// Sets another detail for someone at the console, who has no request to change.
+    #[must_use]
+    pub(crate) fn in_console(mut self, detail: impl Into<String>) -> Self {
+        self.0.in_console = Some(detail.into());
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -129,6 +139,11 @@ impl Problem {
     /// The detail.
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// The detail for someone at the console.
+    pub(crate) fn detail_in_console(&self) -> &str {
+        self.0.in_console.as_deref().unwrap_or_else(|| self.detail())
     }
 
     /// A store that could not be opened: whatever the reason, it is not the request.
@@ -199,7 +214,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let problem = self.clone();
-        let Inner { status, kind, detail, more, headers } = *self.0;
+        let Inner { status, kind, detail, in_console: _, more, headers } = *self.0;
         let mut document = Map::new();
         document.insert("type".into(), format!("urn:chat-memory:problem:{kind}").into());
         document.insert("title".into(), status.canonical_reason().unwrap_or(kind).into());

@@ -1,4 +1,4 @@
-//! Times as the API shows them.
+//! Times as the API shows and reads them.
 
 use chat_memory::Timestamp;
 use serde::{Serialize, Serializer};
@@ -28,6 +28,14 @@ impl Serialize for Time {
     }
 }
 
+/// Reads a date or a time, in UTC if it names no zone.
+pub(crate) fn date(text: &str) -> Option<Timestamp> {
+    let date: Option<jiff::civil::DateTime> = text.parse().ok();
+    let at = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp());
+    let at = text.parse::<jiff::Timestamp>().ok().or(at)?;
+    Some(Timestamp::from_millis(at.as_millisecond()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +48,14 @@ mod tests {
         let (first, last) = (*SAYABLE.start(), *SAYABLE.end());
         assert_eq!([text(first), text(last)], [Some("0000-01-01T00:00:00.000Z".into()), Some("9999-12-31T23:59:59.999Z".into())]);
         assert_eq!([text(first - 1), text(last + 1)], [None, None]);
+    }
+
+    #[test]
+    fn dates_are_in_utc_unless_they_name_a_zone() {
+        let millis = |text| date(text).map(Timestamp::as_millis);
+        assert_eq!(millis("1970-01-02"), Some(86_400_000));
+        assert_eq!(millis("1970-01-01 00:01"), Some(60_000));
+        assert_eq!(millis("1970-01-01T01:00:00+01:00"), Some(0));
+        assert_eq!(millis("yesterday"), None);
     }
 }

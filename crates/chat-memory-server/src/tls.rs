@@ -56,12 +56,20 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
     let wrong = |path: &Path, what: &str, why: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Invalid, format!("{} contains no usable {what} in PEM ({why})", path.display()))
     };
-    let certificates = CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let text = |path: &Path, setting: &str| {
+        std::fs::read(path).map_err(|e| {
+            let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::AccessDenied };
+            let what = format!("cannot read the file {} of {setting}: {e}", path.display());
+            Error::new(kind, format!("{what}; check its name and its permissions"))
+        })
+    };
+    let (certificate, key) = (text(&files.certificate, "tls-cert")?, text(&files.key, "tls-key")?);
+    let certificates = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.map_err(|e| wrong(&files.certificate, "certificate", &e))?;
     if certificates.is_empty() {
         return Err(wrong(&files.certificate, "certificate", &"there is none in it"));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| wrong(&files.key, "private key", &e))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| wrong(&files.key, "private key", &e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let versions = versions.map_err(|e| Error::new(ErrorKind::Unsupported, format!("cannot set up TLS ({e})")))?;

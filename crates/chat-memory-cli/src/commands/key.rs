@@ -92,11 +92,9 @@ pub fn run(app: &App, command: Command) -> Result<(), Failure> {
 
 fn make(app: &App, new: New) -> Result<(), Failure> {
     let rights = if new.rights.is_empty() { vec![Right::Read, Right::Write] } else { new.rights };
-    let made = keys::create(&new.file.keys, &new.name, new.namespace.as_deref(), &rights);
-    let (key, text) = match made {
-        Err(error) if error.is_invalid() => return Err(error).on_command_line(),
-        made => made?,
-    };
+    // A file that cannot be read is no usage error.
+    keys::check(&new.name, new.namespace.as_deref(), &rights).on_command_line()?;
+    let (key, text) = keys::create(&new.file.keys, &new.name, new.namespace.as_deref(), &rights)?;
     if app.json() {
         let mut shown = describe(&key);
         shown["key"] = text.into();

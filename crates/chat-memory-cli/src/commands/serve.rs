@@ -36,7 +36,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_CONFIG")]
     config: Option<PathBuf>,
     /// Print the effective settings as a settings file, and exit
-    #[arg(long)]
+    // A demo's store is gone before anyone could use the file.
+    #[arg(long, conflicts_with = "demo")]
     print_config: bool,
     /// Serve a temporary store with sample conversations, deleted at the end
     #[arg(long)]

@@ -333,10 +333,8 @@ fn non_regular_files_are_refused_at_once() {
             fails(&place.run(&[&["--store", &store][..], command].concat()), FAILED, &[says]);
         }
     }
-    for (command, code) in
-        [(&["serve", "--listen", "127.0.0.1:0"][..], FAILED), (&["key", "list"], FAILED), (&["key", "new", "--name", "a"], USAGE)]
-    {
-        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), code, &["pipe", "not a regular file"]);
+    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["key", "list"], &["key", "new", "--name", "a"]] {
+        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), FAILED, &["pipe", "not a regular file"]);
     }
 }
 

@@ -120,6 +120,78 @@ fn invalid_settings_are_refused_before_listening() {
 }
 
 #[test]
+fn settings_that_would_leave_the_service_useless_are_refused() {
+    let place = Place::sqlite();
+    for (name, value, says) in [
+        ("max-body", "0", "more than zero"),
+        ("max-path", "0", "more than zero"),
+        ("body-memory", "0MB", "more than zero"),
+        ("request-timeout", "0s", "more than zero"),
+        ("header-timeout", "0s", "more than zero"),
+        ("poll", "0s", "more than zero"),
+        ("max-connections", "0", "1 or more"),
+        ("cors-origin", "foo", "https://app.example.com"),
+        ("cors-origin", "https://app.example.com/", "https://app.example.com"),
+        ("host", "memory.example.com:8080", "memory.example.com"),
+    ] {
+        let flag = format!("--{name}");
+        place.run(&["serve", &flag, value, "--print-config"]).fails(2, &[&flag, says]);
+        let variable = format!("CHAT_MEMORY_{}", name.replace('-', "_").to_uppercase());
+        let by_variable = Place::sqlite().with(&variable, value).run(&["serve", "--print-config"]);
+        by_variable.fails(2, &[&variable, says]);
+        assert!(!by_variable.err.contains(&format!("'{flag}")), "{}", by_variable.err);
+        let value = match name {
+            "max-connections" => value.to_owned(),
+            "cors-origin" | "host" => format!("[{value:?}]"),
+            _ => format!("{value:?}"),
+        };
+        let config = place.file("useless.toml", format!("log = \"info\"\n{name} = {value}\n"));
+        place.run(&["serve", "--config", &config]).fails(1, &["useless.toml: line 2: ", name, says]);
+    }
+}
+
+#[test]
+fn empty_environment_variable_counts_as_unset() {
+    let expected = Place::sqlite().run(&["serve", "--print-config"]).done().replace("chats.db", "");
+    let mut place = Place::sqlite();
+    for name in ["MAX_BODY", "POLL", "KEYS", "CONFIG", "LISTEN", "CORS_ORIGIN", "TRUSTED_PROXY", "LOG", "CONSOLE", "TLS_CERT"] {
+        place = place.with(&format!("CHAT_MEMORY_{name}"), "");
+    }
+    let printed = place.run(&["serve", "--print-config"]).done();
+    let without_store = |text: &str| text.lines().filter(|line| !line.starts_with("store")).collect::<Vec<_>>().join("\n");
+    assert_eq!(without_store(&printed), without_store(&expected));
+    place.run(&["key", "list"]).fails(2, &["--keys"]);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_a_cause_and_a_remedy() {
+    let place = Place::sqlite();
+    place.run(&["key", "new", "--keys", "none/k.toml", "--name", "a"]).fails(1, &["there is no folder none; create it"]);
+    let broken = place.file("broken.toml", "version = 1\n[[key]]\nid = 3\n");
+    for command in [
+        &["key", "new", "--keys", &broken, "--name", "a"][..],
+        &["key", "list", "--keys", &broken],
+        &["key", "revoke", "--keys", &broken, "a"],
+        &["serve", "--keys", &broken, "--listen", "127.0.0.1:0"],
+    ] {
+        place.run(command).fails(1, &["broken.toml cannot be read: line 3", "; correct the line"]);
+    }
+    place.run(&["serve", "--config", "none.toml"]).fails(1, &["none.toml: No such file", "; give the path"]);
+    let made = ["serve", "--listen", "127.0.0.1:0", "--tls-cert", "c.pem", "--tls-key", "k.pem"];
+    place.run(&made).fails(1, &["cannot read the file c.pem of tls-cert: No such file", "; check its name"]);
+    place.file("c.pem", "no certificate");
+    place.run(&made).fails(1, &["cannot read the file k.pem of tls-key: No such file"]);
+    place.file("k.pem", "no key");
+    place.run(&made).fails(1, &["c.pem contains no usable certificate"]);
+}
+
+#[test]
+fn demo_is_refused_where_its_settings_are_to_be_printed() {
+    let place = Place::sqlite();
+    place.run(&["serve", "--demo", "--print-config"]).fails(2, &["--demo", "--print-config"]);
+}
+
+#[test]
 fn keys_can_be_created_listed_and_revoked_at_runtime() {
     let place = Place::sqlite().with("CHAT_MEMORY_KEYS", "keys.toml");
     let reader = place.run(&["key", "new", "--name", "reader", "--right", "read"]).done();
@@ -127,6 +199,9 @@ fn keys_can_be_created_listed_and_revoked_at_runtime() {
     let (reader, writer) = (reader.trim(), writer["key"].as_str().expect("a key"));
     let listed = place.run(&["key", "list"]).done();
     assert!(listed.contains("reader") && listed.contains("read,write") && !listed.contains(writer), "{listed}");
+    let twice = place.run(&["key", "new", "--name", "twice", "--right", "read", "--right", "read", "--json"]).json();
+    assert_eq!(twice["rights"], serde_json::json!(["read"]), "a right given twice counts once");
+    place.run(&["key", "revoke", "--keys", "keys.toml", "none"]).fails(1, &["`chat-memory key list --keys keys.toml`"]);
     let service = Service::start(&place, &["--log", "debug"]);
     let client = service.client();
     let refused = client.get("/v1/sessions");

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::directory::check_metadata;
+use super::directory::{check_metadata, check_record_metadata};
 use super::redact::are_left_of;
 use super::{AppendId, Cost, History, Position, Record, Ticket};
 use crate::entry::Entry;
 use crate::error::Error;
-use crate::json;
 use crate::message::Message;
 use crate::session::{Owner, SessionId};
 use crate::timestamp::Timestamp;
@@ -126,7 +125,7 @@ impl Append {
     /// Invalid if `history` has no visible record with this number.
     pub fn rewind(history: &History, seq: u64, entries: impl IntoIterator<Item = impl Into<Entry>>) -> Result<Self, Error> {
         let Some(record) = history.records.iter().find(|record| record.seq == seq) else {
-            let why = "the history that was read shows no such record; give the number of one that it shows, or load more of the session";
+            let why = "no such record in what was read of the session; give the number (seq) of one that it shows";
             return Err(Error::invalid(format!("cannot rewind to record {seq}: {why}")));
         };
         // Removing a rewind or a clear must not bring back what it hid.
@@ -346,9 +345,7 @@ impl Append {
             let what = if entry.as_message().is_some() { "message" } else { "entry" };
             entry.check().map_err(|e| Error::invalid(format!("{what} {} of the append: {e}", place + 1)))?;
         }
-        if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
-            return Err(Error::invalid(json::too_deep("metadata")));
-        }
+        self.metadata.as_ref().map_or(Ok(()), check_record_metadata)?;
         self.session_metadata.as_ref().map_or(Ok(()), check_metadata)?;
         self.check_times()?;
         if let Identity::Key(key) = &self.identity

@@ -359,15 +359,24 @@ impl SessionUpdate {
     }
 }
 
+/// Checks whether metadata may be stored with a record.
+///
+/// # Errors
+/// Invalid if it is too deeply nested.
+pub fn check_record_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
+    // The object that holds the fields is itself a level.
+    if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
+        return Err(Error::invalid(json::too_deep("metadata")));
+    }
+    Ok(())
+}
+
 /// Checks whether session metadata may be stored.
 ///
 /// # Errors
 /// Invalid if it is too large or too deeply nested.
 pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
-    // The object that holds the fields is itself a level.
-    if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
-        return Err(Error::invalid(json::too_deep("metadata")));
-    }
+    check_record_metadata(fields)?;
     let bytes = serde_json::to_string(fields).map_or(0, |text| text.len());
     if bytes > MAX_METADATA_BYTES {
         return Err(Error::invalid(format!(

@@ -131,7 +131,7 @@ impl Redaction {
 
     /// Returns the error for a record that does not exist: the session has no such number, or DynamoDB or a purge erased it.
     pub fn missing(session: &SessionId, seq: u64) -> Error {
-        let why = "there is no such record; give a number as `show` or a load returns it";
+        let why = "there is no such record; give the number (seq) of one that the session has";
         Error::no_record(seq, Self::cannot(session, seq, why))
     }
 

@@ -11,7 +11,7 @@ use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
 use super::parameters::{KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{ForkBody, ForkPlanBody, ForkedBody};
-use super::write::{at, replayed};
+use super::write::{about, at, replayed};
 use crate::auth::MayReadOrWrite;
 use crate::extract::{JsonBody, Key, NoParams, Params, Session, Unconditional};
 use crate::keys::Right;
@@ -52,6 +52,8 @@ pub async fn fork(
     if let Some(seq) = body.seq {
         fork = fork.up_to(seq);
     }
+    // Nothing else in the body can be wrong for a session that has the record.
+    let pointer = body.seq.map(|_| "/seq");
     if let Some(owner) = body.owner {
         fork = fork.with_owner(at("/owner", Owner::new(owner))?);
     }
@@ -60,13 +62,13 @@ pub async fn fork(
         fork = fork.with_title(title);
     }
     if body.dry_run {
-        let plan = operations::plan_fork(&access, &session, &to, &fork).await?;
+        let plan = about(pointer, operations::plan_fork(&access, &session, &to, &fork).await)?;
         let (seq, records, entries, write_units, cost) = (plan.seq, plan.records, plan.entries, plan.write_units, plan.cost);
         let body = ForkPlanBody { from: session.to_string(), seq, records, entries, write_units, cost };
         return Ok((StatusCode::OK, Json(body)).into_response());
     }
     let Forked { seq, records, entries, position, repeated, cost, .. } =
-        operations::fork(&access, &session, &to, fork, key, held).await?;
+        about(pointer, operations::fork(&access, &session, &to, fork, key, held).await)?;
     let body = ForkedBody {
         session: to.to_string(),
         from: session.to_string(),

@@ -13,7 +13,7 @@ use crate::auth::MayRead;
 use crate::extract::Params;
 use crate::operations;
 use crate::problem::Problem;
-use crate::time::Time;
+use crate::time::{Time, date};
 
 /// What to search for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -31,14 +31,14 @@ pub struct SearchParams {
     /// Only this session; not with `owner`
     #[param(min_length = 1, max_length = 1000, nullable = false, example = "trip")]
     session: Option<String>,
-    /// Only messages sent at this time or later, and sessions active since
+    /// Only messages sent at this time or later, and sessions active since. A date, such as 2026-05-01, is its first instant in UTC
     #[param(value_type = Option<String>, format = DateTime, nullable = false, example = "2026-05-01T00:00:00Z")]
     #[serde(default, deserialize_with = "given_time")]
-    since: Option<jiff::Timestamp>,
-    /// Only messages sent before this time, and sessions that began before it
+    since: Option<Timestamp>,
+    /// Only messages sent before this time, and sessions that began before it; a date as in `since`
     #[param(value_type = Option<String>, format = DateTime, nullable = false)]
     #[serde(default, deserialize_with = "given_time")]
-    until: Option<jiff::Timestamp>,
+    until: Option<Timestamp>,
     /// Search titles, ids and owners, and read no messages
     #[param(default = json!(false))]
     #[serde(default)]
@@ -51,10 +51,11 @@ pub struct SearchParams {
     after: Option<String>,
 }
 
-fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<jiff::Timestamp>, D::Error> {
+fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let time = text.parse().map_err(|_| D::Error::custom(format!("expected a time such as 2026-05-01T12:00:00Z, not {text:?}")));
-    time.map(Some)
+    let expected =
+        || D::Error::custom(format!("expected a date such as 2026-05-01, or a time such as 2026-05-01T12:00:00Z, not {text:?}"));
+    date(&text).map(Some).ok_or_else(expected)
 }
 
 /// A page of hits.
@@ -147,8 +148,7 @@ pub async fn search(MayRead(access): MayRead, Params(params): Params<SearchParam
         (None, Some(session)) => SearchScope::Session(SessionId::stored(session).map_err(bad)?),
         (Some(_), Some(_)) => return Err(Problem::bad_request("session cannot be combined with owner: a session has one")),
     };
-    let at = |time: Option<jiff::Timestamp>| time.map(|time| Timestamp::from_millis(time.as_millisecond()));
-    let mut query = SearchQuery::new(q).within(scope).since(at(since)).until(at(until)).limit(super::limit(limit)?);
+    let mut query = SearchQuery::new(q).within(scope).since(since).until(until).limit(super::limit(limit)?);
     query.titles_only = titles;
     let page = operations::search(&access, query, after.as_deref()).await?;
     Ok(Json(SearchBody {

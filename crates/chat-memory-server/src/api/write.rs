@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chat_memory::backend::check_title;
+use chat_memory::backend::{check_record_metadata, check_title};
 use chat_memory::store::{Append, Appended, AppendedNew, Position};
 use chat_memory::wire::Format;
 use chat_memory::{Entry, Message, Owner, SessionId};
@@ -49,6 +49,9 @@ pub async fn append(
 ) -> Result<Response, Problem> {
     let entries: Vec<Entry> = match (body.messages, body.entries) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("give messages or entries, but not both")),
+        (None, Some(entries)) if entries.is_empty() => {
+            return Err(Problem::invalid("empty append: give at least one entry").at("/entries"));
+        }
         (None, Some(entries)) => entries_of(entries)?,
         (values, None) => messages(values.unwrap_or_default(), format)?.into_iter().map(Entry::from).collect(),
     };
@@ -57,6 +60,7 @@ pub async fn append(
     }
     let mut append = Append::new(entries);
     if let Some(metadata) = body.metadata {
+        at("/metadata", check_record_metadata(&metadata))?;
         append = append.with_metadata(metadata);
     }
     if let Some(owner) = body.owner {
@@ -94,7 +98,8 @@ pub async fn append(
 
 /// Appends the entries that are new, by their ids.
 async fn append_new(access: &Access, session: &SessionId, append: Append, held: Held) -> Result<Response, Problem> {
-    let AppendedNew { new, appended, position, cost, .. } = operations::append_new(access, session, append, held).await?;
+    let appended = operations::append_new(access, session, append, held).await;
+    let AppendedNew { new, appended, position, cost, .. } = about(Some("/only_new"), appended)?;
     let body = AppendedBody {
         session: session.to_string(),
         seq: appended.as_ref().map(|appended| appended.seq),
@@ -137,6 +142,14 @@ fn entries_of(values: Vec<Map<String, Value>>) -> Result<Vec<Entry>, Problem> {
         at(&format!("/entries/{place}"), entry.check().map(|()| entry))
     };
     values.into_iter().enumerate().map(read).collect()
+}
+
+/// Names the value of the body that a refused operation is about, if its values were the cause.
+pub(super) fn about<T>(pointer: Option<&str>, done: Result<T, Problem>) -> Result<T, Problem> {
+    done.map_err(|problem| match pointer {
+        Some(pointer) if problem.kind() == "invalid" => problem.at(pointer),
+        _ => problem,
+    })
 }
 
 /// Describes an invalid part of a body, with its place.

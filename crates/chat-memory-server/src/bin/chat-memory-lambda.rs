@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chat_memory::Error;
-use chat_memory_server::config::Settings;
+use chat_memory_server::config::{self, Settings};
 use chat_memory_server::{lambda, log};
 use clap::Parser;
 
@@ -23,7 +23,7 @@ struct Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    match run(config::parse().unwrap_or_else(|help_or_error: clap::Error| help_or_error.exit())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chat-memory-lambda: {error}");

@@ -279,11 +279,32 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 }
 
 /// Sets or removes a session's title
-pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
-    let title = fields.get("title").map(|title| title.trim().to_owned());
-    let update = SessionUpdate::default().with_title(title);
-    operations::update(&viewer.access, &session, update).await?;
-    Ok(Redirect::to(&session_path(&session, "?done=entitled")))
+pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Response {
+    let title = fields.get("title").unwrap_or_default().trim();
+    let update = SessionUpdate::default().with_title((!title.is_empty()).then(|| title.to_owned()));
+    let Err(problem) = operations::update(&viewer.access, &session, update).await else {
+        return Redirect::to(&session_path(&session, "?done=entitled")).into_response();
+    };
+    let main = html! {
+        (crumbs(&session))
+        h1 { "Not changed" }
+        p.error role="alert" { (words(&problem)) }
+        (title_form(&viewer, &session, title))
+        p { a.button href=(session_path(&session, "")) { "Back to the session" } }
+    };
+    answer(problem, Page { title: "Not changed", viewer: Some(&viewer), class: "narrow", main })
+}
+
+/// The form that changes a session's title.
+pub(crate) fn title_form(viewer: &Viewer, session: &SessionId, title: &str) -> Markup {
+    html! {
+        form.stack method="post" action=(session_path(session, "/title")) {
+            (token(viewer))
+            label for="title" { "Title" }
+            input id="title" name="title" dir="auto" maxlength="1024" autocomplete="off" value=(title);
+            button type="submit" { "Save" }
+        }
+    }
 }
 
 /// Redirects someone who opens the address of a form directly

@@ -1,17 +1,17 @@
 //! A session as a conversation.
 
 use axum::response::{IntoResponse, Response};
-use chat_memory::SessionId;
 use chat_memory::store::{ChatStore as _, History, SessionInfo};
 use chat_memory::wire::Format;
+use chat_memory::{Message, SessionId};
 use maud::{Markup, html};
 
-use super::actions::{Draft, message_fields};
+use super::actions::{Draft, message_fields, title_form};
 use super::cost_pages::panel;
 use super::costs::Costs;
 use super::message::{MessageView, when};
 use super::page::{Page, Refused, count, notice, number, query, session_path, token};
-use super::place::{self, Part, address_of};
+use super::place::{self, Part, address_near, address_of};
 use super::viewer::Viewer;
 use crate::extract::{Params, Session};
 use crate::operations::PAGE;
@@ -29,7 +29,7 @@ pub(crate) async fn conversation(
     let info = if viewer.has_directory() { access.store.session(&session).await.map_err(|e| access.problem(&e))? } else { None };
     let view = View { viewer: &viewer, session: &session, history: &history, info: info.as_ref(), is_newest: part.is_end() };
     let title = view.title().to_owned();
-    let main = view.main(part.done.as_deref());
+    let main = view.main(part.done.as_deref(), part.missing(&history).as_deref());
     Ok(Page { title: &title, viewer: Some(&viewer), class: "conversation", main }.into_response())
 }
 
@@ -52,8 +52,11 @@ impl View<'_> {
         session_path(self.session, below)
     }
 
-    fn main(&self, done: Option<&str>) -> Markup {
-        let view = MessageView::new(self.session, self.viewer);
+    fn main(&self, done: Option<&str>, missing: Option<&str>) -> Markup {
+        let mut view = MessageView::new(self.session, self.viewer);
+        if self.history.complete {
+            view = view.starting_the_session();
+        }
         let older = place::older(&self.viewer.access, self.session, self.history);
         let events = format!("{}?after={}", self.path("/events"), query(&self.history.position.to_string()));
         html! {
@@ -69,7 +72,7 @@ impl View<'_> {
                     }
                     a.to-about href="#about" { "About" }
                 }
-                @if let Some(text) = done.and_then(said) { (notice(text)) }
+                @if let Some(text) = missing.or_else(|| done.and_then(said)) { (notice(text)) }
                 @if let Some(older) = &older {
                     p.older { a.button href=(older) rel="prev" { "Older messages" } }
                 }
@@ -79,13 +82,21 @@ impl View<'_> {
                 }
                 @if self.is_newest { (self.end(done)) } @else {
                     p.older {
-                        @if let Some(next) = self.next() { a.button href=(address_of(self.session, next)) rel="next" { "Newer messages" } " " }
+                        @if let Some(next) = self.next() { a.button href=(address_near(self.session, next)) rel="next" { "Newer messages" } " " }
                         a.button href=(self.path("")) { "Newest messages" }
                     }
                 }
             }
             aside #about .about aria-label="About this session" tabindex="-1" { (self.facts()) (self.places()) (self.costs()) (self.tools()) }
         }
+    }
+
+    /// Whether the session may have an entry, or a turn if only these count: what the page does not show may have one.
+    fn may_have(&self, only_turns: bool) -> bool {
+        let (end, last) = (self.history.position.next(), self.history.records.last());
+        let has_end = self.is_newest || last.map_or(0, |last| last.seq + 1) == end;
+        !(has_end && self.history.complete)
+            || self.history.entries().any(|entry| !only_turns || entry.as_message().is_some_and(Message::begins_turn))
     }
 
     /// The number of the record after this page, unless it shows the newest.
@@ -117,12 +128,12 @@ impl View<'_> {
                     button type="submit" { "Find" }
                 }
                 ul.links.row {
-                    li { a href=(address_of(self.session, 0)) { "Start" } }
+                    li { a href=(address_near(self.session, 0)) { "Start" } }
                     @if is_long {
                         @for tenth in 1..10 {
                             @let at = end / 10 * tenth;
                             @let is_here = shown.is_some_and(|(first, last)| (first..=last).contains(&at));
-                            li { a href=(address_of(self.session, at)) aria-current=[is_here.then_some("true")] { (number(at)) } }
+                            li { a href=(address_near(self.session, at)) aria-current=[is_here.then_some("true")] { (number(at)) } }
                         }
                     }
                     li { a href=(self.path("")) { "End" } }
@@ -175,12 +186,7 @@ impl View<'_> {
                 @if self.info.is_some() && self.viewer.may_write() {
                     details.rename {
                         summary { "Change the title" }
-                        form.stack method="post" action=(self.path("/title")) {
-                            (token(self.viewer))
-                            label for="title" { "Title" }
-                            input id="title" name="title" dir="auto" maxlength="1024" autocomplete="off" value=(self.info.and_then(|info| info.title.as_deref()).unwrap_or_default());
-                            button type="submit" { "Save" }
-                        }
+                        (title_form(self.viewer, self.session, self.info.and_then(|info| info.title.as_deref()).unwrap_or_default()))
                     }
                 }
             }
@@ -225,8 +231,9 @@ impl View<'_> {
                 section.card aria-labelledby="change" {
                     h2 id="change" { "Change" }
                     ul.links {
-                        li { a href=(self.path("/fork")) { "Fork the session…" } }
-                        li { a href=(self.path("/rewind")) { "Take back the last turn…" } }
+                        // The script shows them once they can be done.
+                        li data-needs="entry" hidden[!self.may_have(false)] { a href=(self.path("/fork")) { "Fork the session…" } }
+                        li data-needs="turn" hidden[!self.may_have(true)] { a href=(self.path("/rewind")) { "Take back the last turn…" } }
                         li { a href=(self.path("/clear")) { "Clear the session…" } }
                         li { a href=(self.path("/delete")) { "Delete the session…" } }
                     }
@@ -248,6 +255,7 @@ fn said(done: &str) -> Option<&'static str> {
         "cleared" => Some("The session was cleared."),
         "forked" => Some("This session was forked."),
         "entitled" => Some("The title was changed."),
+        "nothing-since" => Some("Nothing was sent from that time on. This is the end of the session."),
         _ => None,
     }
 }

@@ -127,19 +127,6 @@ fn edit_page<'a>(
     Page { title: "Edit and continue", viewer: Some(viewer), class: "narrow", main }
 }
 
-/// The page for a text whose message is no longer there.
-fn not_stored(viewer: &Viewer, session: &SessionId, problem: Problem, text: &str) -> Response {
-    let main = html! {
-        (crumbs(session))
-        h1 { "Not stored" }
-        p.error role="alert" { (words(&problem)) }
-        label for="text" { "What you wrote" }
-        textarea id="text" dir="auto" rows="6" readonly { "\n" (text) }
-        p { a.button href=(session_path(session, "")) { "Back to the session" } }
-    };
-    answer(problem, Page { title: "Not stored", viewer: Some(viewer), class: "narrow", main })
-}
-
 /// The position and the message that a form names.
 fn named(fields: &super::form::Fields) -> Result<(Position, At), Problem> {
     let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
@@ -162,7 +149,10 @@ pub(crate) async fn edit(Session(session): Session, Posted { viewer, fields, .. 
     let text = fields.get("text").unwrap_or_default().replace("\r\n", "\n");
     let history = match from(&viewer, &session, at).await {
         Ok(history) => history,
-        Err(problem) => return Ok(not_stored(&viewer, &session, problem, &text)),
+        // The message is no longer there.
+        Err(problem) => {
+            return Err(Refused::from(problem).keep(&text).back(session_path(&session, ""), "Back to the session"));
+        }
     };
     let done = async {
         let old = edited(&history, at)?;
@@ -193,16 +183,17 @@ pub(crate) async fn edit(Session(session): Session, Posted { viewer, fields, .. 
 
 /// Finds the user's message that the answer at a place belongs to, and loads the session from its record on.
 async fn turn_of(viewer: &Viewer, session: &SessionId, at: At) -> Result<(History, At), Problem> {
-    let load = Load::turns(1).before(older_than(at.seq.saturating_add(1)));
-    let until = viewer.access.store.load(session, &load).await.map_err(|e| viewer.access.problem(&e))?;
-    let before = entries_of(&until).into_iter().rev().filter(|(place, _)| *place < (at.seq, at.n));
-    let user =
-        before.map(|(place, entry)| (place, entry.as_message())).find(|(_, message)| message.is_some_and(Message::begins_turn));
-    let Some(((seq, n), _)) = user else {
-        return Err(Problem::invalid("no message of the user comes before this answer"));
-    };
-    let user = At { seq, n };
-    Ok((from(viewer, session, user).await?, user))
+    // The last turn may begin behind the answer, in the same record; the one before it is then in another.
+    for end in [at.seq.saturating_add(1), at.seq] {
+        let load = Load::turns(1).before(older_than(end));
+        let until = viewer.access.store.load(session, &load).await.map_err(|e| viewer.access.problem(&e))?;
+        let mut before = entries_of(&until).into_iter().rev().filter(|(place, _)| *place < (at.seq, at.n));
+        if let Some(((seq, n), _)) = before.find(|(_, entry)| entry.as_message().is_some_and(Message::begins_turn)) {
+            let user = At { seq, n };
+            return Ok((from(viewer, session, user).await?, user));
+        }
+    }
+    Err(Problem::invalid("no message of the user comes before this answer"))
 }
 
 /// Asks whether to take back an answer, so that the model can be asked again

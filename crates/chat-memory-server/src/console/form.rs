@@ -30,6 +30,12 @@ impl Fields {
         found.filter(|value| !value.trim().is_empty())
     }
 
+    /// What was written into the form, as the fields for it have it.
+    pub(crate) fn written(&self) -> String {
+        let written = ["text", "title", "id", "owner", "replacement"].into_iter().filter_map(|name| self.get(name));
+        written.collect::<Vec<_>>().join("\n").replace("\r\n", "\n")
+    }
+
     /// Reads the fields of a short body, from any viewer.
     pub(crate) async fn read_short(request: Request, service: &Service) -> Result<Self, Problem> {
         check(request.headers())?;
@@ -84,8 +90,11 @@ impl FromRequest<Service> for Posted {
         let (mut parts, body) = request.into_parts();
         let viewer = <Viewer as axum::extract::FromRequestParts<Service>>::from_request_parts(&mut parts, service).await?;
         viewer.must_write()?;
+        let path = parts.uri.path().to_owned();
         let (fields, held) = Fields::read(Request::from_parts(parts, body), service).await?;
-        viewer.check_token(fields.get("token"))?;
+        if let Err(problem) = viewer.check_token(fields.get("token")) {
+            return Err(Refused::from(problem).keep(&fields.written()).back_from(&path));
+        }
         Ok(Self { viewer, fields, _held: held })
     }
 }

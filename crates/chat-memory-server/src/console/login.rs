@@ -12,6 +12,7 @@ use super::form::Fields;
 use super::page::{Page, Refused, answer, words};
 use super::session_cookie::{Login, logs_in, logs_out};
 use super::viewer::Viewer;
+use crate::auth::lacks;
 use crate::client::is_secure;
 use crate::extract::Params;
 use crate::keys::{Right, console_token};
@@ -67,7 +68,7 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
             let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Load))?;
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response());
         }
-        Some(_) => Problem::forbidden("this key lacks the right \"read\", which the console needs"),
+        Some(_) => lacks(Right::Read),
         None => {
             let detail =
                 "unknown API key: it was revoked or is incomplete; paste the whole key as `chat-memory key new` printed it";

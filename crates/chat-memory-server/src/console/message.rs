@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::{HeaderName, HeaderValue, header};
@@ -49,6 +50,8 @@ pub(crate) struct MessageView {
     kind: Kind,
     /// Whether to offer what changes the session.
     may_write: bool,
+    /// Whether a user's message may come before what is shown next: only then an answer can be regenerated.
+    asked: AtomicBool,
     /// The tools of the calls so far, by call id: a result names only its call.
     called: Mutex<HashMap<String, String>>,
     /// How much code may still be coloured.
@@ -57,8 +60,19 @@ pub(crate) struct MessageView {
 
 impl MessageView {
     pub(crate) fn new(session: &SessionId, viewer: &Viewer) -> Self {
-        let (kind, may_write) = (viewer.kind(), viewer.may_write());
-        Self { whole: Whole::Session(session.clone()), kind, may_write, called: Mutex::default(), budget: Budget::default() }
+        Self {
+            whole: Whole::Session(session.clone()),
+            kind: viewer.kind(),
+            may_write: viewer.may_write(),
+            asked: AtomicBool::new(true),
+            called: Mutex::default(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// The same, for records that nothing comes before.
+    pub(crate) fn starting_the_session(self) -> Self {
+        Self { asked: AtomicBool::new(false), ..self }
     }
 
     /// Shows messages of a thread, whose state is at this address.
@@ -67,6 +81,7 @@ impl MessageView {
             whole: Whole::At(address),
             kind: Kind::Other,
             may_write: false,
+            asked: AtomicBool::new(false),
             called: Mutex::default(),
             budget: Budget::default(),
         }
@@ -114,12 +129,11 @@ impl MessageView {
                 @if let Some(at) = record.expires_at { span { "expires " (when(at)) } }
                 @if let Whole::Session(session) = &self.whole {
                     a href=(session_path(session, &format!("/records/{}", record.seq))) aria-label=(format!("JSON of record {}", record.seq)) { "JSON" }
-                    @if self.may_write {
+                    // A rewind or a clear without messages has nothing to copy, to take back or to redact.
+                    @if self.may_write && !record.entries.is_empty() {
                         a.act href=(session_path(session, &format!("/fork?seq={}", record.seq))) aria-label=(format!("Fork at record {}", record.seq)) { "Fork…" }
                         a.act href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from here, record {}", record.seq)) { "Take back from here…" }
-                        @if !record.entries.is_empty() {
-                            a.act href=(session_path(session, &format!("/redact?seq={}", record.seq))) aria-label=(format!("Redact record {}", record.seq)) { "Redact…" }
-                        }
+                        a.act href=(session_path(session, &format!("/redact?seq={}", record.seq))) aria-label=(format!("Redact record {}", record.seq)) { "Redact…" }
                     }
                 }
             }
@@ -155,6 +169,9 @@ impl MessageView {
 
     /// A message, with what changes it if `may_change`.
     fn message(&self, message: &Message, at: Place, may_change: bool) -> Markup {
+        if message.begins_turn() {
+            self.asked.store(true, Ordering::Relaxed);
+        }
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
             Role::User if message.begins_turn() => ("user", "User"),
@@ -198,13 +215,15 @@ impl MessageView {
     /// The links that edit a user's message, or take back an answer.
     fn changes(&self, message: &Message, (seq, n): Place) -> Markup {
         let Whole::Session(session) = &self.whole else { return html! {} };
-        let link = |below: &str, label: &str, words: &str| {
-            let address = session_path(session, &format!("/{below}?seq={seq}&n={n}"));
-            html! { " " a.act href=(address) aria-label=(format!("{label} {n} of record {seq}")) { (words) } }
-        };
+        let address = |below: &str| session_path(session, &format!("/{below}?seq={seq}&n={n}"));
+        let asked = self.asked.load(Ordering::Relaxed);
         match message.role {
-            Role::User if is_editable(message) => link("edit", "Edit text", "Edit…"),
-            Role::Assistant if message.tool_calls.is_empty() => link("regenerate", "Regenerate answer", "Regenerate…"),
+            Role::User if is_editable(message) => html! {
+                " " a.act href=(address("edit")) aria-label=(format!("Edit text {n} of record {seq}")) { "Edit…" }
+            },
+            Role::Assistant if message.tool_calls.is_empty() => html! {
+                " " a.act href=(address("regenerate")) aria-label=(format!("Regenerate answer {n} of record {seq}")) data-needs="turn" hidden[!asked] { "Regenerate…" }
+            },
             _ => html! {},
         }
     }

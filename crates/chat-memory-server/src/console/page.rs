@@ -193,6 +193,8 @@ enum Why {
     Problem {
         problem: Problem,
         back: Option<(String, &'static str)>,
+        /// What was written into the form that is refused.
+        written: Option<String>,
     },
 }
 
@@ -210,8 +212,16 @@ impl Refused {
         self
     }
 
+    /// The same, with what was written into the form, so that it is not lost.
+    pub(crate) fn keep(mut self, text: &str) -> Self {
+        if let Why::Problem { written, .. } = &mut *self.0 {
+            *written = Some(text.to_owned()).filter(|text| !text.is_empty());
+        }
+        self
+    }
+
     /// The same, with a link back from this path: to the session or the list that it is about.
-    fn back_from(self, path: &str) -> Self {
+    pub(crate) fn back_from(self, path: &str) -> Self {
         let to_list = |refused: Self| refused.back("/console", "Back to the sessions");
         let mut below = path.strip_prefix("/console/").unwrap_or_default().split('/');
         match (below.next(), below.next()) {
@@ -228,23 +238,29 @@ impl Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(Why::Problem { problem, back: None }))
+        Self(Box::new(Why::Problem { problem, back: None, written: None }))
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let (problem, to, back) = match *self.0 {
+        let (problem, to, back, written) = match *self.0 {
             Why::Login(path) if path == "/console" => return Redirect::to("/console/login").into_response(),
             Why::Login(path) => return Redirect::to(&format!("/console/login?next={}", query(&path))).into_response(),
-            Why::Problem { problem, back: None } => return problem.into_response(),
-            Why::Problem { problem, back: Some((to, back)) } => (problem, to, back),
+            Why::Problem { problem, back: None, .. } => return problem.into_response(),
+            Why::Problem { problem, back: Some((to, back)), written } => (problem, to, back, written),
         };
         let status = problem.status();
         let words = words(&problem);
         let main = html! {
             h1 { (title(status)) }
             p.error role="alert" { (words) }
+            @if let Some(text) = written {
+                div.stack {
+                    label for="written" { "What you wrote" }
+                    textarea id="written" dir="auto" rows="6" readonly { "\n" (text) }
+                }
+            }
             p { a.button href=(to) { (back) } }
         };
         answer(problem, Page { title: title(status), viewer: None, class: "narrow", main })
@@ -271,7 +287,7 @@ pub(crate) fn words(problem: &Problem) -> String {
         }
         "method-not-allowed" => "This address takes no such request. Open the page, and use its form.".into(),
         "key-reused" => "This form has already stored another text. Send it again to store this one, too.".into(),
-        _ => sentence(problem.detail()),
+        _ => sentence(problem.detail_in_console()),
     }
 }
 

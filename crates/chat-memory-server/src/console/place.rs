@@ -8,12 +8,13 @@ use chat_memory::{Error, SessionId, Timestamp};
 use serde::Deserialize;
 
 use super::costs::newest;
-use super::page::{Refused, query, session_path};
+use super::page::{Refused, number, query, session_path};
 use super::viewer::Viewer;
 use crate::auth::Access;
 use crate::extract::{Params, Session};
 use crate::operations::{PAGE, cursor};
 use crate::problem::Problem;
+use crate::time::date;
 
 /// How many records after the wanted one a page shows.
 const AFTER: u64 = 40;
@@ -27,6 +28,8 @@ pub(crate) struct Part {
     cursor: Option<String>,
     /// The surroundings of the record with this number.
     at: Option<u64>,
+    /// The same, whether or not the record is there.
+    near: Option<u64>,
     /// The action that led to this page.
     pub(crate) done: Option<String>,
 }
@@ -34,12 +37,22 @@ pub(crate) struct Part {
 impl Part {
     /// Whether it is the end of the session, where new messages appear.
     pub(crate) fn is_end(&self) -> bool {
-        self.before.is_none() && self.at.is_none()
+        self.before.is_none() && self.at.is_none() && self.near.is_none()
+    }
+
+    /// Says that the wanted record is not there, if the page that was read does not have it.
+    pub(crate) fn missing(&self, page: &History) -> Option<String> {
+        let at = self.at.filter(|at| page.records.iter().all(|record| record.seq != *at))?;
+        Some(match page.position.next() {
+            0 => format!("There is no record {}: this session has none.", number(at)),
+            end if at >= end => format!("There is no record {}: the last one is record {}.", number(at), number(end - 1)),
+            _ => format!("Record {} is no longer in this session. This page shows what is around it.", number(at)),
+        })
     }
 
     pub(crate) async fn load(&self, access: &Access, session: &SessionId) -> Result<History, Error> {
         let store = &*access.store;
-        if let Some(at) = self.at {
+        if let Some(at) = self.at.or(self.near) {
             return around(store, session, at).await;
         }
         let load = newest(PAGE as u64);
@@ -59,6 +72,11 @@ pub(crate) fn older(access: &Access, session: &SessionId, page: &History) -> Opt
 /// The permanent address of a record, with those around it.
 pub(crate) fn address_of(session: &SessionId, seq: u64) -> String {
     session_path(session, &format!("?at={seq}#r{seq}"))
+}
+
+/// The address of a place in a session, whether or not this record is still there.
+pub(crate) fn address_near(session: &SessionId, seq: u64) -> String {
+    session_path(session, &format!("?near={seq}#r{seq}"))
 }
 
 /// The cursor for what is older than this number, whatever was read before: it skips nothing, so it needs no knowledge of what is newer,
@@ -100,12 +118,15 @@ pub(crate) struct Target {
 pub(crate) async fn go(viewer: Viewer, Session(session): Session, Params(target): Params<Target>) -> Result<Redirect, Refused> {
     let to = match target.to.trim() {
         "" | "end" => return Ok(Redirect::to(&session_path(&session, ""))),
-        "start" => 0,
+        "start" => address_near(&session, 0),
         text => match (text.replace(',', "").parse(), date(text)) {
-            (Ok(seq), _) => seq,
+            (Ok(seq), _) => address_of(&session, seq),
             (_, Some(date)) => {
                 let found = since(&*viewer.access.store, &session, date).await;
-                found.map_err(|e| viewer.access.problem(&e))?
+                match found.map_err(|e| viewer.access.problem(&e))? {
+                    Some(seq) => address_near(&session, seq),
+                    None => session_path(&session, "?done=nothing-since"),
+                }
             }
             _ => {
                 let detail = format!(
@@ -115,19 +136,11 @@ pub(crate) async fn go(viewer: Viewer, Session(session): Session, Params(target)
             }
         },
     };
-    Ok(Redirect::to(&address_of(&session, to)))
+    Ok(Redirect::to(&to))
 }
 
-/// Reads a date or a time, in UTC if it names no zone.
-pub(crate) fn date(text: &str) -> Option<Timestamp> {
-    let date: Option<jiff::civil::DateTime> = text.parse().ok();
-    let at = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp());
-    let at = text.parse::<jiff::Timestamp>().ok().or(at)?;
-    Some(Timestamp::from_millis(at.as_millisecond()))
-}
-
-/// Finds the number of the first record from this time on, by bisection: records are nearly in the order of their times.
-async fn since(store: &dyn ChatStore, session: &SessionId, time: Timestamp) -> Result<u64, Error> {
+/// Finds the number of the first record from this time on, if there is one, by bisection: records are nearly in the order of their times.
+async fn since(store: &dyn ChatStore, session: &SessionId, time: Timestamp) -> Result<Option<u64>, Error> {
     let end = store.load(session, &Load::last(0)).await?.position;
     let (mut low, mut high) = (0, end.next());
     while low < high {
@@ -144,7 +157,7 @@ async fn since(store: &dyn ChatStore, session: &SessionId, time: Timestamp) -> R
             _ => low = middle + 1,
         }
     }
-    Ok(low)
+    Ok((low < end.next()).then_some(low))
 }
 
 #[cfg(test)]
@@ -198,17 +211,8 @@ mod tests {
             let append = Append::new([Message::user(n.to_string())]).sent_at([Some(Timestamp::from_millis(n * 1_000))]);
             store.append(&session, &append).await.expect("in memory");
         }
-        for (millis, expected) in [(-5, 0), (1_000, 0), (17_000, 16), (17_001, 17), (99_000, 50)] {
+        for (millis, expected) in [(-5, Some(0)), (1_000, Some(0)), (17_000, Some(16)), (17_001, Some(17)), (99_000, None)] {
             assert_eq!(since(&store, &session, Timestamp::from_millis(millis)).await.expect("in memory"), expected);
         }
-    }
-
-    #[test]
-    fn dates_are_in_utc_unless_they_name_a_zone() {
-        let millis = |text| date(text).map(Timestamp::as_millis);
-        assert_eq!(millis("1970-01-02"), Some(86_400_000));
-        assert_eq!(millis("1970-01-01 00:01"), Some(60_000));
-        assert_eq!(millis("1970-01-01T01:00:00+01:00"), Some(0));
-        assert_eq!(millis("yesterday"), None);
     }
 }

@@ -86,7 +86,9 @@ pub(crate) async fn redact(Session(session): Session, Posted { viewer, fields, .
         Err(problem) => {
             // What was written into the form is shown again with the record, if that is still there.
             let found = operations::redact(&viewer.access, &session, seq, Redaction::new().dry_run(), Held::default()).await;
-            let Ok(found) = found else { return Err(problem.into()) };
+            let Ok(found) = found else {
+                return Err(Refused::from(problem).keep(replacement).back(session_path(&session, ""), "Back to the session"));
+            };
             let said = words(&problem);
             Ok(answer(problem, page(&viewer, &session, &found, replacement, Some(&said))))
         }

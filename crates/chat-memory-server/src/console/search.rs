@@ -8,12 +8,13 @@ use serde::Deserialize;
 
 use super::message::when;
 use super::page::{Page, Refused, answer, count, number, query, session_path, words};
-use super::place::{address_of, date};
+use super::place::address_of;
 use super::sessions::name_of;
 use super::viewer::{Kind, Viewer};
 use crate::extract::Params;
 use crate::operations;
 use crate::problem::Problem;
+use crate::time::date;
 
 /// How many hits a page has at most.
 const HITS: usize = 50;

@@ -122,6 +122,15 @@ impl Listing {
 
 /// The list
 pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Result<Response, Refused> {
+    if let Err(problem) = listing.query(&viewer) {
+        // What was asked for stays in the form, to be corrected.
+        let main = html! {
+            h1 { "Sessions" }
+            p.error role="alert" { (words(&problem)) }
+            (filter(&listing, false, &[]))
+        };
+        return Ok(answer(problem, Page { title: "Sessions", viewer: Some(&viewer), class: "list", main }));
+    }
     let mut page = listing.read(&viewer).await?;
     let all = listing.is_of_all(&viewer);
     let is_sorted = !all || viewer.sorts_all();
@@ -142,7 +151,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             h1 dir="auto" { (title) }
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
-        @if viewer.has_directory() { (filter(&listing, all, &page)) }
+        @if viewer.has_directory() { (filter(&listing, all, &page.sessions)) }
         div #list data-refresh=[refresh.map(|every| every.as_secs())] {
             p.state {
                 span.small { (place_of(&listing, &page)) (sorted(&listing, &viewer, is_sorted, &page)) }
@@ -190,8 +199,8 @@ fn place_of(listing: &Listing, page: &SessionPage) -> Markup {
 }
 
 /// The filter by owner, which suggests the owners of this page.
-fn filter(listing: &Listing, all: bool, page: &SessionPage) -> Markup {
-    let owners: BTreeSet<_> = page.sessions.iter().filter_map(|session| session.owner.as_ref().map(Owner::as_str)).collect();
+fn filter(listing: &Listing, all: bool, sessions: &[SessionInfo]) -> Markup {
+    let owners: BTreeSet<_> = sessions.iter().filter_map(|session| session.owner.as_ref().map(Owner::as_str)).collect();
     let unowned = !all && listing.owner().is_none();
     html! {
         div.filter {

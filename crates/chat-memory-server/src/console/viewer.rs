@@ -89,7 +89,7 @@ impl Viewer {
             return Ok(());
         }
         Err(Problem::forbidden(
-            "this form belongs to another login, or the service was restarted: go back, reload the page and send it again",
+            "this form belongs to another login, or the service was restarted: open the page again and send it from there",
         ))
     }
 

@@ -24,7 +24,8 @@ pub(super) fn read(access: &Access, place: &str, text: &str) -> Result<String, P
         Some((cursor, given)) if bool::from(signature(access, place, cursor)[..].ct_eq(&given[..])) => Ok(cursor.to_owned()),
         _ => Err(Problem::bad_request(
             "invalid cursor: it belongs to another list or API key; send \"next\" of the previous page exactly as returned",
-        )),
+        )
+        .in_console("this link to a further page is no longer valid: open the list again, and start from its first page")),
     }
 }
 

@@ -105,7 +105,9 @@ pub(crate) async fn redact(
         within.store.redact(&of, seq, &redaction).await.map_err(|error| {
             // A missing table is for the operator to fix, a missing record for the client.
             match error.missing_record() {
-                Some(_) => Problem::not_found(error.to_string()),
+                Some(seq) => Problem::not_found(error.to_string()).in_console(format!(
+                    "record {seq} cannot be redacted: it does not exist, its messages were erased, or another record has its number now"
+                )),
                 None => within.problem_of(&error, Operation::Redact),
             }
         })
@@ -174,7 +176,10 @@ pub(crate) async fn rewind(
     let replaces = !messages.is_empty();
     let append = match back {
         Back::Turns(turns) => Append::rewind_turns(&history, turns, messages).map_err(|e| access.problem(&e))?,
-        Back::To(seq) => Some(Append::rewind(&history, seq, messages).map_err(|e| Problem::invalid(e.to_string()).at("/to"))?),
+        Back::To(seq) => Some(
+            Append::rewind(&history, seq, messages)
+                .map_err(|e| Problem::invalid(e.to_string()).at("/to").in_console(e.to_string()))?,
+        ),
     };
     let Some(append) = append else {
         if replaces {

@@ -391,9 +391,9 @@ async fn refused_request_of_a_browser_is_answered_with_a_page_and_the_way_back()
     for (path, words, back) in [
         ("/console?order=x", "order: unknown variant `x`, expected `started` or `recent`", sessions),
         ("/console?before=x", "before: ", sessions),
-        ("/console?after=x", "Invalid cursor", sessions),
+        ("/console?after=x", "This link to a further page", sessions),
         ("/console/costs?all=x", "all: ", sessions),
-        ("/console/costs?after=x", "Invalid cursor", sessions),
+        ("/console/costs?after=x", "This link to a further page", sessions),
         ("/console/sessions/trip?at=abc", "at: expected a whole number from 0", session),
         ("/console/sessions/trip?before=-1", "before: ", session),
         ("/console/sessions/trip/rewind?from=x", "from: ", session),
@@ -412,8 +412,8 @@ async fn refused_request_of_a_browser_is_answered_with_a_page_and_the_way_back()
         ("/console/sessions/%FF/export", "percent-encoded", sessions),
         ("/console/search?titles=x", "titles: ", "href=\"/console/search\""),
         ("/console/search?q=a&since=x", "Invalid first day", "value=\"a\""),
-        ("/console/search?q=a&after=x", "Invalid cursor", "value=\"a\""),
-        ("/console/threads?after=x", "Invalid cursor", threads),
+        ("/console/search?q=a&after=x", "This link to a further page", "value=\"a\""),
+        ("/console/threads?after=x", "This link to a further page", threads),
         ("/console/threads/%FF", "percent-encoded", threads),
         ("/console/login?next=a&next=b", "duplicate field `next`", sessions),
     ] {

@@ -76,12 +76,24 @@ impl Site {
     /// Appends through the API.
     pub async fn append(&self, session: &str, messages: &[(Role, &str)]) {
         let messages: Vec<Value> = messages.iter().map(|(role, text)| json!({"role": role.as_str(), "content": text})).collect();
-        let request = Request::post(path(session, "/messages"))
+        self.write(session, "/messages", &json!({ "messages": messages })).await;
+    }
+
+    /// Sends a body to an address below a session through the API.
+    pub async fn write(&self, session: &str, below: &str, body: &Value) {
+        let request = Request::post(path(session, below))
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(json!({ "messages": messages }).to_string()));
+            .body(Body::from(body.to_string()));
         let answer = self.router.clone().oneshot(request.expect("a request")).await.expect("an answer");
-        assert_eq!(answer.status(), StatusCode::CREATED);
+        assert!(answer.status().is_success(), "{body}: {}", answer.status());
+    }
+
+    /// Clears a session through the API.
+    pub async fn clear(&self, session: &str) {
+        let request = Request::delete(path(session, "/messages")).header(header::HOST, "localhost").body(Body::empty());
+        let answer = self.router.clone().oneshot(request.expect("a request")).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
     }
 
     /// A session's messages, through the API.

@@ -5,6 +5,7 @@ mod console_client;
 
 mod api;
 mod console;
+mod console_offers;
 mod deploying;
 #[cfg(feature = "lambda")]
 mod lambda;

@@ -37,8 +37,13 @@ async fn fork_copies_a_session_and_names_its_origin() {
         assert_eq!(info["metadata"]["forked_from"], json!({"session": "s", "seq": 0}));
 
         api.post(FORK, &[], &json!({"to": "f"})).await.problem(412, "conflict");
-        api.post(FORK, &[], &json!({"to": "g", "seq": 7})).await.problem(422, "invalid");
-        api.post("/v1/sessions/none/fork", &[], &json!({"to": "g"})).await.problem(422, "invalid");
+        for dry_run in [true, false] {
+            let none = api.post(FORK, &[], &json!({"to": "g", "seq": 7, "dry_run": dry_run})).await.problem(422, "invalid");
+            assert_eq!(none["pointer"], "/seq");
+            let path = "/v1/sessions/none/fork";
+            let empty = api.post(path, &[], &json!({"to": "g", "dry_run": dry_run})).await.problem(422, "invalid");
+            assert_eq!(empty["pointer"], Value::Null, "nothing in the body is wrong");
+        }
         assert_eq!(api.post(FORK, &[], &json!({"to": "ns#g"})).await.problem(422, "invalid")["pointer"], "/to");
         api.post(FORK, &[("if-match", "\"x\"")], &json!({"to": "g"})).await.problem(400, "bad-request");
         assert_eq!(api.texts("g", "").await, [""; 0]);

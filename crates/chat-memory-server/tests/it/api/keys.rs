@@ -77,7 +77,9 @@ async fn key_rights_are_enforced() {
     }
     assert_eq!(measurer.get("/metrics").await.status, 200);
     for api in [&full, &reader, &writer] {
-        api.get("/metrics").await.problem(403, "forbidden");
+        let refused = api.get("/metrics").await.problem(403, "forbidden");
+        let made = "chat-memory key new --keys FILE --name NAME --right read --right metrics";
+        assert!(refused["detail"].as_str().is_some_and(|said| said.contains(made)), "{refused}");
     }
     // The scheme's name is case-insensitive.
     let text = keys::create(&full.key_file(), "late", None, &[Right::Read]).expect("a key").1;

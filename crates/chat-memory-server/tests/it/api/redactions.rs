@@ -37,7 +37,12 @@ async fn record_is_redacted_in_place() {
         api.post("/v1/sessions/s/records/7/redact", &[], &json!({})).await.problem(404, "not-found");
         api.post("/v1/sessions/none/records/0/redact", &[], &json!({})).await.problem(404, "not-found");
         api.post("/v1/sessions/s/records/x/redact", &[], &json!({})).await.problem(400, "bad-request");
-        api.post(REDACT, &[], &json!({"message": 2})).await.problem(422, "invalid");
+        let none = api.post(REDACT, &[], &json!({"message": 2})).await.problem(422, "invalid");
+        assert_eq!(none["pointer"], "/message");
+        api.turn("t", "x").await;
+        api.post("/v1/sessions/t/rewind", &[], &json!({"to": 0})).await.ok(200);
+        let bare = api.post("/v1/sessions/t/records/1/redact", &[], &json!({"message": 0})).await.problem(422, "invalid");
+        assert_eq!(bare["pointer"], serde_json::Value::Null, "the record in the path has no messages");
         // A trial that is meant, and not understood, must not write.
         for path in [&format!("{REDACT}?dry_run=true"), "/v1/sessions/s/fork?dry_run=true"] {
             api.post(path, &[], &json!({})).await.problem(400, "bad-request");

@@ -102,6 +102,9 @@ async fn invalid_values_are_named_by_json_pointer() {
         (json!({"messages": [user("x")], "title": "x".repeat(1025)}), "/title"),
         (json!({"messages": [user("x")], "ticket": "x"}), "/ticket"),
         (json!({"messages": [{"role": "user", "content": "x", "deep": deep(96)}]}), "ok"),
+        (json!({"messages": [user("x")], "metadata": {"deep": deep(100)}}), "/metadata"),
+        (json!({"entries": []}), "/entries"),
+        (json!({"entries": [1]}), "/entries/0"),
         (json!({"messages": [user("x")], "surprise": 1}), ""),
     ] {
         let answer = api.post(&messages("s"), &[], &body).await;
@@ -111,6 +114,9 @@ async fn invalid_values_are_named_by_json_pointer() {
         let problem = answer.problem(422, "invalid");
         assert!(problem["pointer"] == pointer || problem["pointer"] == "/surprise", "{body}: {problem}");
     }
+    let keyed = [("idempotency-key", "k")];
+    let only_new = json!({"messages": [user("x")], "only_new": true});
+    assert_eq!(api.post(&messages("s"), &keyed, &only_new).await.problem(422, "invalid")["pointer"], "/only_new");
 }
 
 #[tokio::test]
@@ -211,6 +217,21 @@ async fn unknown_paths_return_a_problem_document() {
         answer.problem(answer.status.as_u16(), if answer.status == 404 { "not-found" } else { "bad-request" });
     }
     assert_eq!(api.raw(Method::HEAD, "/v2", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn malformed_percent_escape_in_the_path_is_refused() {
+    let api = Api::at("memory:");
+    for id in ["%zz", "%", "a%2", "%FF", "%2", "50%25%"] {
+        for path in [format!("/v1/sessions/{id}"), format!("/v1/sessions/{id}/messages"), format!("/v1/threads/{id}")] {
+            let problem = api.get(&path).await.problem(400, "bad-request");
+            assert!(problem["detail"].as_str().is_some_and(|said| said.contains("two hexadecimal digits")), "{path}: {problem}");
+        }
+        api.delete(&format!("/v1/owners/{id}/sessions")).await.problem(400, "bad-request");
+        api.post(&format!("/v1/sessions/{id}/records/0/redact"), &[], &json!({})).await.problem(400, "bad-request");
+    }
+    api.turn("%25zz", "x").await;
+    assert_eq!(api.texts("%25zz", "").await, ["x?", "x!"], "an escaped percent sign");
 }
 
 #[tokio::test]

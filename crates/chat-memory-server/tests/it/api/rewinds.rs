@@ -49,6 +49,7 @@ async fn rewind_to_a_number_removes_records_from_it_on() {
         for gone in [1, 2, 17, u64::MAX] {
             let problem = api.post(REWIND, &[], &json!({"to": gone})).await.problem(422, "invalid");
             assert_eq!(problem["pointer"], "/to", "{problem}");
+            assert!(problem["detail"].as_str().is_some_and(|said| said.contains("give the number (seq) of one")), "{problem}");
         }
         let langchain = json!({"to": 0, "messages": [{"type": "human", "data": {"content": "second_try"}}]});
         api.post(&format!("{REWIND}?format=langchain"), &[], &langchain).await.ok(200);

@@ -46,6 +46,8 @@ async fn search_finds_messages_and_titles() {
         assert_eq!((titles.len(), &titles[0]["message"]), (1, &Value::Null));
         assert_eq!(hits(&api, "q=lisbon&until=2020-01-01T00:00:00Z").await.len(), 0);
         assert_eq!(hits(&api, "since=2020-01-01T00:00:00Z").await.len(), 2, "the sessions active since");
+        assert_eq!(hits(&api, "since=2020-01-01&until=9999-01-01").await.len(), 2, "a date is its first instant");
+        assert_eq!(hits(&api, "until=2020-01-01").await.len(), 0);
         api.delete(&messages("trip")).await.ok(200);
         assert_eq!(hits(&api, "q=may").await.len(), 0, "what was cleared");
 
