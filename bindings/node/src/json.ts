@@ -4,6 +4,7 @@
 // Here -0 is preserved, NaN is refused, and such an integer is a BigInt in JavaScript.
 
 import { randomBytes } from "node:crypto";
+import { types } from "node:util";
 import { native } from "#native";
 import { invalid } from "./errors.js";
 
@@ -20,7 +21,7 @@ const MIN_INTEGER = -(2n ** 63n);
  * The JSON text of a value. Like JSON.stringify, it calls `toJSON` (so that a Date is stored as its text), and omits `undefined`.
  *
  * @throws ChatMemoryError `invalid`, for what JSON cannot express: NaN, an infinity, a BigInt beyond 64 bits, a function, a symbol,
- * a Map, a Set, binary data, half a character, a cyclic value.
+ * a Map, a Set, a Promise, binary data, half a character, a cyclic value.
  */
 export function encode(value: unknown): string {
   let marked = false;
@@ -81,11 +82,34 @@ function stringify(value: unknown, replace: (holder: Holder, name: string, found
 /** Objects that JSON.stringify would turn into something that is not read back equal: `{}` for a Map, a list of bytes for binary data. */
 function refuseOpaque(name: string, found: unknown): void {
   const kind =
-    found instanceof Map ? "a Map"
-    : found instanceof Set ? "a Set"
-    : ArrayBuffer.isView(found) || found instanceof ArrayBuffer ? "binary data"
+    types.isMap(found) ? "a Map"
+    : types.isSet(found) ? "a Set"
+    : types.isWeakMap(found) || types.isWeakSet(found) ? "a weak collection"
+    : types.isPromise(found) ? "a Promise"
+    : types.isRegExp(found) ? "a regular expression"
+    : types.isNativeError(found) ? "an Error"
+    : ArrayBuffer.isView(found) || types.isAnyArrayBuffer(found) ? "binary data"
     : undefined;
-  if (kind) throw invalid(`${place(name)} is ${kind}, which JSON cannot hold; store an object, a list or a base64 text`);
+  if (!kind) return;
+  const instead = kind === "a Promise" ? "await it" : "store an object, a list, a text or a base64 text";
+  throw invalid(`${place(name)} is ${kind}, which JSON cannot hold; ${instead}`);
+}
+
+/**
+ * Refuses values that JSON cannot hold, and a Date, before something else copies them into what it can.
+ *
+ * @throws ChatMemoryError `invalid`, as {@link encode}.
+ */
+export function refuseOpaqueValues(value: unknown): void {
+  const seen = new Set<object>();
+  const look = (name: string, found: unknown): void => {
+    if (typeof found !== "object" || found === null || seen.has(found)) return;
+    seen.add(found);
+    refuseOpaque(name, found);
+    if (types.isDate(found)) throw invalid(`${place(name)} is a Date, of which this would lose the time; store its text, toISOString()`);
+    for (const [inner, value] of Object.entries(found)) look(Array.isArray(found) ? name : inner, value);
+  };
+  look("", value);
 }
 
 /** The first lone surrogate of a text, as its escape. */

@@ -8,6 +8,9 @@ import { invalid } from "./errors.js";
  * @throws ChatMemoryError `invalid`, naming the unknown option and the known ones.
  */
 export function checkNames(what: string, given: object, known: readonly string[]): void {
+  if (typeof given !== "object" || given === null) {
+    throw invalid(`${what} takes an object with ${known.join(", ")}, not ${given === null ? "null" : typeof given}`);
+  }
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined || known.includes(name)) continue;
     const near = known.find((other) => other.toLowerCase().replaceAll("_", "") === name.toLowerCase().replaceAll("_", ""));

@@ -333,7 +333,7 @@ export class ChatStore {
   }
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */
-  append<F extends Format = "openai">(session: string, messages: (MessageOf<F> | ResponsesItem)[], options: AppendOptions<F> = {}): Promise<Appended> {
+  async append<F extends Format = "openai">(session: string, messages: (MessageOf<F> | ResponsesItem)[], options: AppendOptions<F> = {}): Promise<Appended> {
     checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, messages });
   }
@@ -342,7 +342,7 @@ export class ChatStore {
    * Adds any JSON objects at the end of a session, as one record. Those with the fields of a message are messages, in OpenAI's
    * format; `load` passes over the others, and `records` returns them. A table of Flowise's or LangChain's refuses others.
    */
-  appendEntries(session: string, entries: Entry[], options: Omit<AppendOptions, "format"> = {}): Promise<Appended> {
+  async appendEntries(session: string, entries: Entry[], options: Omit<AppendOptions, "format"> = {}): Promise<Appended> {
     checkNames("appendEntries", options, ["key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, entries });
   }
@@ -351,7 +351,7 @@ export class ChatStore {
    * Adds the entries (or messages) whose ids the session does not contain from the last 24 hours, and those without an id. An
    * entry with a known id and another body is refused with `key_reused`. Repeat the call if its outcome is unknown.
    */
-  appendNew(
+  async appendNew(
     session: string,
     entries: Entry[],
     options: { expect?: string; metadata?: Record<string, unknown>; owner?: string; title?: string } = {},
@@ -361,13 +361,13 @@ export class ChatStore {
   }
 
   /** Loads the newest part of a session, as a model should be shown it. A session that was never written to is empty. */
-  load<F extends Format = "openai">(session: string, options: Window & { format?: F } = {}): Promise<Loaded<F>> {
+  async load<F extends Format = "openai">(session: string, options: Window & { format?: F } = {}): Promise<Loaded<F>> {
     checkNames("load", options, ["format", ...WINDOW_OPTIONS]);
     return this.#connection.call("load", { format: "openai", ...options, session });
   }
 
   /** Loads records as they were written, with at least n messages or turns; by default all of them. */
-  records<F extends Format = "openai">(session: string, options: RecordsOptions<F> = {}): Promise<History<F>> {
+  async records<F extends Format = "openai">(session: string, options: RecordsOptions<F> = {}): Promise<History<F>> {
     checkNames("records", options, ["format", "messages", "turns", "before"]);
     return this.#connection.call("records", { format: "openai", ...options, session });
   }
@@ -397,7 +397,7 @@ export class ChatStore {
   }
 
   /** Rewinds by the last `turns` turns; `null` if there were none. */
-  rewind(session: string, turns: number): Promise<Appended | null> {
+  async rewind(session: string, turns: number): Promise<Appended | null> {
     return this.#connection.call("rewind", { format: "openai", session, turns });
   }
 
@@ -405,7 +405,7 @@ export class ChatStore {
    * Replaces the records from number `seq` on with messages. `expect` is the position of the history that returned them; `window`
    * is how many of the newest messages reach back to it, so that no more is read.
    */
-  replaceFrom<F extends Format = "openai">(
+  async replaceFrom<F extends Format = "openai">(
     session: string,
     seq: number,
     messages: MessageOf<F>[],
@@ -416,12 +416,12 @@ export class ChatStore {
   }
 
   /** Clears a session's messages at once, and erases them. */
-  clear(session: string): Promise<{ position: string; cost: Cost }> {
+  async clear(session: string): Promise<{ position: string; cost: Cost }> {
     return this.#connection.call("clear", { session });
   }
 
   /** Deletes a session: clears it, and removes it from the directory. Returns whether there was one. */
-  delete(session: string): Promise<Deleted> {
+  async delete(session: string): Promise<Deleted> {
     return this.#connection.call("delete", { session });
   }
 
@@ -433,7 +433,7 @@ export class ChatStore {
    *
    * @param options `progress`: called for each session, and awaited, so that it may stop the deletion by throwing.
    */
-  deleteOwner(owner: string, options: { progress?: (done: DeletedSession) => unknown } = {}): Promise<OwnerDeletion> {
+  async deleteOwner(owner: string, options: { progress?: (done: DeletedSession) => unknown } = {}): Promise<OwnerDeletion> {
     checkNames("deleteOwner", options, ["progress"]);
     return deleteOwner(this.#connection, owner, options.progress);
   }
@@ -451,7 +451,7 @@ export class ChatStore {
    *
    * @param seq the record's number, as `append` and `records` return it.
    */
-  redact(session: string, seq: number, options: RedactOptions = {}): Promise<Redacted> {
+  async redact(session: string, seq: number, options: RedactOptions = {}): Promise<Redacted> {
     checkNames("redact", options, ["message", "replacement"]);
     return this.#connection.call("redact", { ...options, session, seq });
   }
@@ -465,13 +465,13 @@ export class ChatStore {
    * const { session } = await store.fork("trip", { at: 12, title: "Rome instead" });
    * ```
    */
-  fork(session: string, options: ForkOptions = {}): Promise<Forked> {
+  async fork(session: string, options: ForkOptions = {}): Promise<Forked> {
     checkNames("fork", options, FORK_OPTIONS);
     return this.#connection.call("fork", { ...options, session });
   }
 
   /** Reads what `fork` with these options would copy, and estimates what writing that would cost. Writes nothing. */
-  planFork(session: string, options: ForkOptions = {}): Promise<ForkPlan> {
+  async planFork(session: string, options: ForkOptions = {}): Promise<ForkPlan> {
     checkNames("planFork", options, FORK_OPTIONS);
     return this.#connection.call("planFork", { ...options, session });
   }
@@ -497,7 +497,7 @@ export class ChatStore {
   }
 
   /** Erases what earlier clears have hidden, if one was interrupted. */
-  sweep(session: string): Promise<SweepStats> {
+  async sweep(session: string): Promise<SweepStats> {
     return this.#connection.call("sweep", { session });
   }
 
@@ -510,7 +510,7 @@ export class ChatStore {
    * @param options.contents also reads `firstWords` and the number of records where the list does not have them: on DynamoDB from each
    *   session, for about one read unit if it is short, and ten at most. Of a session of over some 40 KB it gives the number only.
    */
-  sessions(
+  async sessions(
     options: { owner?: string; anyOwner?: boolean; limit?: number; after?: string; recent?: boolean; contents?: boolean } = {},
   ): Promise<SessionPage> {
     checkNames("sessions", options, ["owner", "anyOwner", "limit", "after", "recent", "contents"]);
@@ -518,18 +518,18 @@ export class ChatStore {
   }
 
   /** A page of all sessions. On DynamoDB it reads the whole table. `contents` is that of `sessions`. */
-  listAllSessions(options: { after?: string; contents?: boolean } = {}): Promise<SessionPage> {
+  async listAllSessions(options: { after?: string; contents?: boolean } = {}): Promise<SessionPage> {
     checkNames("listAllSessions", options, ["after", "contents"]);
     return this.#connection.call("listAllSessions", options);
   }
 
   /** A session's directory entry; `null` if it is not listed. */
-  session(session: string): Promise<SessionInfo | null> {
+  async session(session: string): Promise<SessionInfo | null> {
     return this.#connection.call("session", { session });
   }
 
   /** Changes a session's directory entry; `null` removes a field. */
-  updateSession(
+  async updateSession(
     session: string,
     update: { title?: string | null; metadata?: Record<string, unknown> | null },
   ): Promise<SessionInfo | null> {

@@ -100,6 +100,17 @@ test("a window by messages, turns or tokens", async () => {
   await assert.rejects(open({ turns: 1, messages: 1 }).getMessages(), /give only one of/);
 });
 
+test("what LangChain.js would turn into an empty object is refused", async () => {
+  const history = new DynamoDBChatMessageHistory({ store: "memory:", sessionId: "s" });
+  for (const [value, says] of [
+    [new Map([[1, 2]]), /"b" is a Map/], [new Date(0), /"b" is a Date.*toISOString/], [new Uint8Array([1]), /"b" is binary data/], [[{ deep: Promise.resolve(1) }], /"deep" is a Promise/],
+  ]) {
+    await assert.rejects(history.addMessage(new HumanMessage({ content: "x", additional_kwargs: { b: value } })), says);
+    await assert.rejects(history.addMessages([new ToolMessage({ content: "x", tool_call_id: "c", artifact: { b: value } })]), says);
+  }
+  assert.deepEqual(await history.getMessages(), []);
+});
+
 test("options: LangChain.js's own, and what is wrong", async () => {
   const tableName = await table("pk", "range");
   const both = { tableName, partitionKey: "pk", sortKey: "range", config: config() };

@@ -170,6 +170,7 @@ test("what JSON cannot hold is refused, and says where", async () => {
   for (const [value, says] of [
     [NaN, /"x": NaN is not a JSON number; send null or a string/], [{ y: Infinity }, /"y": Infinity is not a JSON number/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
     [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /"x": \\ud800 is half a character \(a lone surrogate\), which UTF-8 cannot encode; send the whole character/], [circle, /circular/i],
+    [Promise.resolve(1), /"x" is a Promise, which JSON cannot hold; await it/], [/a/, /a regular expression/], [new Error("no"), /an Error/], [new WeakMap(), /a weak collection/],
   ]) {
     await assert.rejects(append(value), is("invalid", says));
   }
@@ -179,6 +180,16 @@ test("what JSON cannot hold is refused, and says where", async () => {
   assert.deepEqual((await store.load("s")).messages, []);
   await append(new Date(0));
   assert.equal((await store.load("s")).messages[0].x, "1970-01-01T00:00:00.000Z", "a date is stored as its text, as JSON.stringify writes it");
+});
+
+test("what is wrong with options rejects the call, as everything else", async () => {
+  const store = new ChatStore("memory:");
+  for (const call of [
+    () => store.load("s", { foo: 1 }), () => store.append("s", [{ role: "user", content: "x" }], null), () => store.records("s", 5), () => store.updateSession("s"),
+    () => store.sessions({ most: 1 }), () => store.redact("s", 0, { whole: true }), () => store.fork("s", null), () => store.deleteOwner("ada", { progres: () => 0 }),
+  ]) {
+    await assert.rejects(call(), (error) => error.code === "invalid" && / (takes|has no option) /.test(error.message));
+  }
 });
 
 // testdata/refused.json, as in the library, the program and the HTTP service.

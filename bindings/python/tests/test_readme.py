@@ -30,11 +30,17 @@ def tables() -> None:
         create_table(name, *keys)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all programs, as someone has who tries one after the other."""
+    return tmp_path_factory.mktemp("readme")
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_a_program(program: str, tmp_path: Path) -> None:
+def test_a_program(program: str, folder: Path) -> None:
     expected = re.findall(r"^# prints: (.*)$", program, re.MULTILINE)
     assert expected, "a program shows what it does"
-    ended = script(program, cwd=tmp_path, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": endpoint()})
+    ended = script(program, cwd=folder, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": endpoint()})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == expected
 

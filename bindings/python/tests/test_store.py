@@ -305,6 +305,13 @@ def test_credentials_are_renewed_by_the_function_that_gets_them_and_appear_nowhe
         chat_memory.open(url, credentials=fail)
     with pytest.raises(InvalidError, match="secret"):
         chat_memory.open(url, credentials=Credentials("AKIAEXAMPLE", ""))
+    for wrong in ("AKIAEXAMPLE", {"key": "a"}, 5):
+        with pytest.raises(InvalidError, match=r"invalid credentials: .*give a chat_memory\.Credentials, or a function"):
+            chat_memory.open(url, credentials=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidError, match="time zone"):
+        Credentials("a", "b", expires_at=datetime(2030, 1, 1))
+    with pytest.raises(InvalidError, match="access_key_id"):
+        Credentials(None, "b")  # type: ignore[arg-type]
     with pytest.raises(InvalidError, match="leave them out"):
         chat_memory.open("memory:", credentials=Credentials("a", "b"))
 

@@ -2,6 +2,7 @@
 // in a few places, which are converted here.
 
 import { invalid } from "../errors.js";
+import { refuseOpaqueValues } from "../json.js";
 import type { StoredMessage } from "../store.js";
 
 /** Anything that can serialise itself as a stored message: every message class of LangChain.js. */
@@ -20,6 +21,8 @@ export function toStored(messages: readonly Writes[]): StoredMessage[] {
     if (typeof message?.toDict !== "function") {
       throw invalid(`message ${place + 1} is not a LangChain message; make it one, such as new HumanMessage("Hello")`);
     }
+    // LangChain.js copies a message's fields, and makes a Map or binary data an object of what it has.
+    refuseOpaqueValues({ ...message });
     return message.toDict() as StoredMessage;
   });
 }

@@ -38,6 +38,11 @@ class AnyConnection(Generic[Native]):
         """Checks the URL and the credentials."""
         if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"invalid store URL: a value of the type {type(url).__name__}; give a string such as 'sqlite:chat.db'")
+        if credentials is not None and not isinstance(credentials, Credentials) and not callable(credentials):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(
+                f"invalid credentials: a value of the type {type(credentials).__name__}; "
+                "give a chat_memory.Credentials, or a function that returns one"
+            )
         self.url = url
         self._make: Callable[[str, Key | None], Native] = make
         self._share = share

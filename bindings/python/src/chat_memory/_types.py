@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from ._errors import ChatMemoryError
+from ._errors import ChatMemoryError, InvalidError
 
 Message = Mapping[str, object]
 """A message in OpenAI's form, with any other fields: `{"role": "user", "content": "Hello"}`. Messages in the forms of Anthropic, Bedrock,
@@ -30,7 +30,15 @@ class Credentials:
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
-    """When temporary credentials expire. A function that returns them is called again before that time."""
+    """When temporary credentials expire, with a time zone. A function that returns them is called again before that time."""
+
+    def __post_init__(self) -> None:
+        for name in ("access_key_id", "secret_access_key"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidError(f"invalid credentials: {name} is not a str; give the access key's")
+        ends = self.expires_at
+        if ends is not None and (not isinstance(ends, datetime) or ends.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError("invalid credentials: expires_at is not a datetime with a time zone; give one such as datetime.now(timezone.utc)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from chat_memory.langchain import DynamoDBChatMessageHistory  # was langchain_co
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -23,6 +25,7 @@ from . import _calls
 from ._calls import Call
 from ._connection import Connection, CredentialSource
 from ._errors import ChatMemoryError, ConflictError, InvalidError, UnsupportedError
+from ._retry import ATTEMPTS, pause_s
 from ._store import AsyncStore, Store, connection_of
 from ._types import Appended, Credentials, History, Recall
 
@@ -31,10 +34,6 @@ T = TypeVar("T")
 _DEFAULT_KEY = "SessionId"
 _DEFAULT_LIST = "History"
 _DEFAULT_TTL = "expireAt"
-
-_ATTEMPTS = 20
-"""How often an append to a history of limited size is repeated when another writer was faster."""
-
 
 class Boto3Session(Protocol):
     """What is used of a `boto3.Session`."""
@@ -226,29 +225,31 @@ class DynamoDBChatMessageHistory(StoreChatMessageHistory):
         size = self._size(key)
         if size is None or not messages:
             return super().add_messages(messages, key=key)
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             history = self._call(_calls.load(self._session, last=size, format="langchain"))
             try:
                 self._call(self._sized(history, messages, size))
                 return None
             except ConflictError:
                 # Another writer was faster: what it wrote must not be lost.
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
+                time.sleep(pause_s(attempt))
 
     async def aadd_messages(self, messages: Sequence[BaseMessage], *, key: str | None = None) -> None:
         """Adds messages in one write: all of them or none. `key` is as for `add_messages`."""
         size = self._size(key)
         if size is None or not messages:
             return await super().aadd_messages(messages, key=key)
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             history = await self._acall(_calls.load(self._session, last=size, format="langchain"))
             try:
                 await self._acall(self._sized(history, messages, size))
                 return None
             except ConflictError:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
+                await asyncio.sleep(pause_s(attempt))
 
     def _size(self, key: str | None) -> int | None:
         if self.history_size and key is not None:

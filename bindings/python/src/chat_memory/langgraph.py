@@ -237,13 +237,13 @@ class ChatMemorySaver(BaseCheckpointSaver[str]):
 
         What later runs inherited from them stays, but for delta channels: those lose what the deleted checkpoints contributed.
         """
-        runs = _run_ids(run_ids)
+        runs = _ids("run_ids", run_ids)
         for thread in self._threads() if runs else ():
             self._checkpoints.call(Operation("delete_runs", (thread, runs)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Like `delete_for_runs`."""
-        runs = _run_ids(run_ids)
+        runs = _ids("run_ids", run_ids)
         for thread in await self._athreads() if runs else ():
             await self._checkpoints.acall(Operation("delete_runs", (thread, runs)))
 
@@ -520,15 +520,18 @@ def _config(thread: str, namespace: str, checkpoint_id: str, private: Mapping[st
     return {"configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id, **private}}
 
 
-def _run_ids(run_ids: Sequence[str]) -> Sequence[str]:
-    return [str(run_id) for run_id in run_ids]
+def _ids(name: str, ids: Sequence[str]) -> Sequence[str]:
+    # A text is a sequence of its characters, each of which could be the id of another thread.
+    if isinstance(ids, (str, bytes)):
+        raise InvalidError(f"invalid {name}: a {type(ids).__name__}, not a list; give [{ids!r}]")
+    return [str(one) for one in ids]
 
 
 def _pruned(thread_ids: Sequence[str], strategy: str) -> Sequence[Operation]:
     operations = {"keep_latest": "prune", "delete": "delete_thread"}
     if strategy not in operations:
         raise InvalidError(f"invalid strategy {strategy!r}: expected 'keep_latest' or 'delete'")
-    return [Operation(operations[strategy], (str(thread_id),)) for thread_id in thread_ids]
+    return [Operation(operations[strategy], (thread_id,)) for thread_id in _ids("thread_ids", thread_ids)]
 
 
 def _in_words_of_langgraph(error: ConflictError) -> ConflictError:

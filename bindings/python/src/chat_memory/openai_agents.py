@@ -11,6 +11,7 @@ result = await Runner.run(Agent("Assistant"), "Where to?", session=session)
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import dropwhile
 from typing import Any, NamedTuple, cast
@@ -26,11 +27,9 @@ from openai import AsyncOpenAI
 from . import _calls
 from ._calls import Call
 from ._errors import ChatMemoryError, ConflictError, InvalidError
+from ._retry import ATTEMPTS, pause_s
 from ._store import AsyncStore, Store, connection_of
 from ._types import Appended, Record
-
-_ATTEMPTS = 50
-"""How often `pop_item` is repeated when another writer was faster."""
 
 _AS_ENTRIES: dict[str, object] = {"type": "chat_memory.openai_agents"}
 """The first entry of a record with items that are not messages: the others are the items, as they are."""
@@ -112,7 +111,7 @@ class ChatMemorySession(SessionABC):
         await _await_mutation(self._clear())
 
     async def _pop(self) -> TResponseInputItem | None:
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             read = await self._read(1)
             if not read.items:
                 return None
@@ -120,8 +119,9 @@ class ChatMemorySession(SessionABC):
                 await self._write(self._rewind(read, len(read.items) - 1, []))
                 return read.items[-1]
             except ConflictError:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
+                await asyncio.sleep(pause_s(attempt))
         return None
 
     async def _clear(self) -> None:

@@ -18,6 +18,7 @@ import builtins
 import copy
 import json
 import re
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from strands.types.session import Session, SessionAgent, SessionMessage
 from . import _calls, _values
 from ._calls import Call
 from ._errors import ChatMemoryError, ConflictError
+from ._retry import ATTEMPTS, pause_s
 from ._store import AsyncStore, Store, connection_of
 from ._types import History, Record
 from ._values import Value
@@ -46,9 +48,6 @@ _DEFAULT_AGENT = "default"
 
 _OWNER = "strands"
 """The owner of sessions that contain no conversation."""
-
-_ATTEMPTS = 20
-"""How often a write is repeated when another writer was faster."""
 
 _MAX_KNOWN = 256
 """Of how many sessions or values the version is cached. Beyond that, it is read again."""
@@ -175,7 +174,7 @@ class ChatMemorySessionRepository(SessionRepository):
         name = _conversation(session_id, agent_id)
         at = session_message.message_id
         known = self._ends.get(name)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             position, following = known or self._read_end(name)
             # What is there of an agent whose state is gone, as when it has expired, is not continued.
             replaced = at == 0 < following and name in self._new
@@ -220,7 +219,7 @@ class ChatMemorySessionRepository(SessionRepository):
         """
         name = _conversation(session_id, agent_id)
         at = session_message.message_id
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             history = self._call(_calls.load(name, since=max(at, 0)))
             rest = [(record.seq, message) for record in history.records for message in _messages(record)]
             found = [(seq, message) for seq, message in rest if message.message_id == at]
@@ -234,8 +233,9 @@ class ChatMemorySessionRepository(SessionRepository):
                 self._ends.keep(name, (appended.position, messages[-1].message_id + 1))
                 return
             except ConflictError:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
+                time.sleep(pause_s(attempt))
 
     def list_messages(
         self, session_id: str, agent_id: str, limit: int | None = None, offset: int = 0, **kwargs: Any
@@ -285,7 +285,7 @@ class ChatMemorySessionRepository(SessionRepository):
         known = self._states.get(session_id)
         if known is None or known.data is None:
             known = self._read_state(session_id)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if known.data is None:
                 raise SessionException(f"cannot store the state of {name!r}: session {session_id!r} does not exist; create it first")
             state = _state(known)
@@ -378,7 +378,7 @@ class ChatMemoryStorage(Storage[str, str]):
         key = self._prefix + _key(key)
         # Writes of one event loop follow one another, so that none is refused because of another one.
         async with self._locks.setdefault(asyncio.get_running_loop(), _Versions()).one(key, asyncio.Lock):
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 known = self._known.get(key)
                 try:
                     base = await _values.arun(self._connection, _values.read(key)) if known is None else known

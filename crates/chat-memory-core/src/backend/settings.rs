@@ -162,8 +162,8 @@ pub fn duration(value: &str) -> Result<Duration, String> {
 /// # Errors
 /// What was expected.
 pub fn retention(value: &str) -> Result<Duration, String> {
-    let kept = duration(value)?;
-    if kept.subsec_nanos() == 0 { Ok(kept) } else { Err("expected whole seconds, as in 30d or 90s".into()) }
+    let expected = "expected a whole number above 0 of whole seconds and its unit, d, h, m or s, as in 30d or 90s";
+    duration(value).ok().filter(|kept| kept.subsec_nanos() == 0).ok_or_else(|| expected.to_owned())
 }
 
 /// Writes a duration for [`duration`].

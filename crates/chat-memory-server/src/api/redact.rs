@@ -12,7 +12,6 @@ use super::write::{about, at};
 use crate::auth::MayReadOrWrite;
 use crate::extract::{JsonBody, NoParams, Params, SessionRecord};
 use crate::keys::Right;
-use crate::memory::Held;
 use crate::operations;
 use crate::problem::Problem;
 
@@ -72,13 +71,7 @@ pub async fn redact(
         redaction = redaction.dry_run();
     }
     let done = operations::redact(&access, &session, seq, redaction, held).await;
-    let is_other = body.message.is_some() && done.as_ref().is_err_and(|problem| problem.kind() == "invalid");
-    // The record may have no messages at all, or none with this number.
-    let has_messages = is_other && {
-        let whole = Redaction::new().dry_run();
-        operations::redact(&access, &session, seq, whole, Held::default()).await.is_ok()
-    };
-    let done = about(has_messages.then_some("/message"), done)?;
+    let done = about(body.message.map(|_| "/message"), done)?;
     let (changed, entries, cost) = (done.changed, done.entries, done.cost);
     Ok(Json(RedactedBody { session: session.to_string(), seq, changed, entries, cost }).into_response())
 }

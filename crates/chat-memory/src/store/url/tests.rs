@@ -74,7 +74,7 @@ fn malformed_input_errors_name_the_fault() {
         ("memory:x", &["sqlite:PATH"]),
         ("memory://x", &["no host"]),
         ("memory:?read_only=true", &["\"read_only\"", "retention"]),
-        ("memory:?retention=1500ms", &["invalid retention \"1500ms\": expected whole seconds"]),
+        ("memory:?retention=1500ms", &["invalid retention \"1500ms\": expected a whole number above 0 of whole seconds"]),
         ("memory:?retention=1d&retention=2d", &["retention", "twice"]),
     ]);
     assert!(url("memory:").into_read_only().expect_err("nothing to read").is_invalid());
