@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
+use super::import::forms::{FORMAT, format};
 use super::progress::bar;
 use super::{NO_SUCH_SESSION, count, formats, owner, say_scan_cost, stored_id};
 use crate::app::App;
@@ -27,7 +28,8 @@ Examples:
   chat-memory export trip user:42/support  these two
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-Each line is a conversation: {\"id\", \"messages\"}, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, \
+Each line is a conversation: {\"id\", \"messages\"}, with \"format\" where the messages are not in OpenAI's or could be taken for \
+another, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, \
 \"sent_at\", when each message was sent (null where that is unknown), and \"other_entries\": [{\"after\", \"entry\", \"sent_at\"}], \
 those that are not messages, each after that many messages. `import` reads them again. On DynamoDB, exporting every session \
 reads the whole table; what that takes is printed first.
@@ -226,7 +228,11 @@ impl Export<'_> {
         let entries = history.entries().count() as u64;
         let written = self.format.write_placed(&history.into_messages());
         let sent_at = times_of(&written, &times);
-        fields.insert("messages".into(), written.into_iter().map(|(_, value)| value).collect());
+        let messages: Vec<_> = written.into_iter().map(|(_, value)| value).collect();
+        if self.format != Format::OpenAi || format::detect(&messages) != Format::OpenAi {
+            fields.insert(FORMAT.into(), self.format.as_str().into());
+        }
+        fields.insert("messages".into(), messages.into());
         if !others.is_empty() {
             fields.insert("other_entries".into(), others.into());
         }

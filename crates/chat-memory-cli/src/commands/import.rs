@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
 mod conversation;
-mod forms;
+pub(super) mod forms;
 mod report;
 mod source;
 mod starts;
@@ -45,14 +45,17 @@ Examples:
   With a prefix, next to the existing sessions:
   chat-memory import --id-prefix archive/ conversations.jsonl
 
-The file contains one conversation per line, or one JSON list of conversations. The format of each is detected:
+The file contains one conversation per line, or one JSON list of conversations. The format of each is detected, by its fields and by the \
+types of its messages, blocks and items; --format names it for all:
   openai     {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, ...]}, as in the output of `export` and in fine-tuning files; \
 \"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a time for each message) are optional
   langchain  the same with LangChain's stored messages: {\"type\", \"data\"}
-  anthropic  the same with Anthropic's messages, text or blocks, and \"system\" outside
-  responses  the same with items of OpenAI's Responses API; also a request's \"input\" and \"instructions\"
+  anthropic  the same with Anthropic's messages, text or blocks (tool_use, tool_result, thinking ...), and \"system\" outside
+  responses  the same with items of OpenAI's Responses API (function_call, reasoning, input_text ...); also a request's \"input\", a \
+text or items, and \"instructions\"
   chatgpt    conversations.json: of each conversation the path to its current message, with title and times
   sharegpt   {\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, ...]}
+Plain text is the same in all formats of messages. What `export` writes names its format where that is needed.
 
 Each turn (a user message and everything up to the next; a system prompt belongs to the first, a user \
 message with a tool result to the turn before) is one append. A conversation without \
