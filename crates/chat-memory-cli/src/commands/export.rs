@@ -15,6 +15,7 @@ use super::import::forms::{FORMAT, format};
 use super::progress::bar;
 use super::{NO_SUCH_SESSION, count, formats, owner, say_scan_cost, stored_id};
 use crate::app::App;
+use crate::escape::json_line;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
 use crate::output::say;
@@ -211,7 +212,11 @@ impl Export<'_> {
             // Other sessions may succeed: one failure does not hold back what can be read.
             Err(error) if error.is_corrupt() || error.is_invalid() || error.is_not_found() || error.is_unsupported() => {
                 self.failed += 1;
-                self.bar.suspend(|| say(format_args!("chat-memory: session {id:?} was not exported: {error}", id = id.as_str())));
+                let error = error.context(format_args!("session {:?} was not exported", id.as_str()));
+                self.bar.suspend(|| match Failure::from(error) {
+                    failure if self.app.json() => failure.to_json().iter().for_each(|error| say(json_line(error))),
+                    failure => failure.sentence().iter().for_each(|sentence| say(format_args!("chat-memory: {sentence}"))),
+                });
                 Ok(())
             }
             Err(error) => Err(error.context(format_args!("session {:?}", id.as_str())).into()),
