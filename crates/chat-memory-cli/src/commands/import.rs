@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use chat_memory::backend::check_title;
 use chat_memory::store::{Load, SessionUpdate};
-use chat_memory::{Append, ChatStore, Entry, Error, ErrorKind, Message, SessionId};
+use chat_memory::{Append, ChatStore, Entry, Error, ErrorKind, Message};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use indicatif::ProgressBar;
@@ -207,7 +207,7 @@ async fn write_rest(
     written.cost += history.cost;
     let position = history.position.clone();
     let there = history.into_entries();
-    let turns = missing_turns(&conversation.entries, &there).ok_or_else(|| differs(session))?;
+    let turns = missing_turns(&conversation.entries, &there).ok_or_else(differs)?;
     written.there = there.len() as u64;
     // Only the first request shows whether a table has a directory.
     let has_directory = store.capabilities().directory;
@@ -277,12 +277,12 @@ fn turn_starts(entries: &[Entry]) -> impl Iterator<Item = usize> {
     entries.iter().enumerate().filter(move |(_, entry)| begins_turn(entry)).map(|(at, _)| at).skip(1)
 }
 
-fn differs(session: &SessionId) -> Error {
-    let why = format!(
-        "session {session} not imported: it has other messages than the file, or more; compare it with `export`, import it under \
-         another id with --id-prefix, or delete it first"
-    );
-    Error::new(ErrorKind::Conflict, why)
+fn differs() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "not imported: the session has other messages than the file, or more; compare it with `export`, import it under another id \
+         with --id-prefix, or delete it first",
+    )
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl<'a> Steps<'a> {
                 return error;
             }
             let why =
-                format!("session {} was written to by another program during this run: run the same command again", self.session);
+                "the rest was not written: another program wrote to the session during this run; run the same command again";
             Error::new(ErrorKind::Conflict, why).with_source(error)
         })?;
         self.position = appended.position.clone();

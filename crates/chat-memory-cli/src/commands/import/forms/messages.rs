@@ -21,7 +21,8 @@ const FIELDS: &str = "id, format, messages, other_entries, owner, title, metadat
 /// In one of ours they are refused, since skipping them would lose them.
 pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
     let (mut draft, mut messages, mut others, mut sent_at, mut system) = (Draft::default(), None, None, None, None);
-    let is_ours = fields.contains_key("id") && form != ANTHROPIC && !fields.contains_key("input");
+    let is_ours =
+        fields.contains_key("id") && (form != ANTHROPIC || fields.contains_key(FORMAT)) && !fields.contains_key("input");
     let format = if let Form::Messages(format) = form { format } else { Format::default() };
     if let Some(named) = named(&fields).filter(|named| *named != format) {
         return Err(Error::invalid(format!(
