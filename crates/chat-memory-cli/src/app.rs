@@ -109,6 +109,11 @@ impl App {
         self.globals.store.is_some() || std::env::var_os(STORE).is_some_and(|url| !url.is_empty())
     }
 
+    /// Whether the command line refuses all writes, to any store.
+    pub fn refuses_writes(&self) -> bool {
+        self.globals.read_only
+    }
+
     /// Whether to open the store read-only, from the command line or the URL.
     pub fn is_read_only(&self) -> Result<bool, Failure> {
         Ok(self.store_url()?.is_read_only())

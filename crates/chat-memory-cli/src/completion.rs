@@ -87,7 +87,7 @@ pub fn script(shell: &str, program: &OsStr) -> Option<Vec<u8>> {
 pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = unquoted(current);
     let roles = [Role::User, Role::Assistant, Role::System, Role::Tool].map(|role| role.as_str());
-    roles.into_iter().filter(|role| role.starts_with(&current)).map(CompletionCandidate::new).collect()
+    roles.into_iter().chain(["developer"]).filter(|role| role.starts_with(&current)).map(CompletionCandidate::new).collect()
 }
 
 /// The ids of the sessions in the store that the command line names. Writes nothing, creates no file, and has a short time limit.

@@ -4,13 +4,13 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use chat_memory::store::{AppendedNew, Position, Ticket};
-use chat_memory::wire::Format;
-use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Message, Role, SessionId};
+use chat_memory::wire::{Format, openai};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Error, Message, Role, SessionId};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
-use super::{explain_start, formats, input, owner, stored_session_id};
+use super::{explain_start, formats, idempotency_key, input, owner, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::escape::visible_line;
@@ -58,9 +58,9 @@ pub struct Arguments {
     #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// The message's text; - reads it from standard input, unchanged (including a final line feed)
-    #[arg(required_unless_present_any = ["file", "entries"], conflicts_with_all = ["file", "entries"])]
+    #[arg(conflicts_with_all = ["file", "entries"])]
     text: Option<String>,
-    /// The author: user, assistant, system or tool
+    /// The author: user, assistant, system (or developer, OpenAI's newer name for it) or tool
     #[arg(long, default_value = "user", conflicts_with_all = ["file", "entries"], add = ArgValueCompleter::new(completion::roles))]
     role: String,
     /// ID of the tool call that this message answers, with --role tool
@@ -108,13 +108,13 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         append = append.with_ticket(ticket.parse::<Ticket>().map_err(|e| e.context("--ticket")).on_command_line()?);
     }
     if let Some(key) = &arguments.idempotency_key {
-        append = append.with_key(key);
+        append = append.with_key(idempotency_key(key)?);
     }
     if let Some(owner) = owner(arguments.owner.as_ref())? {
         append = append.with_owner(owner);
     }
     if let Some(title) = &arguments.title {
-        append = append.with_title(title);
+        append = append.with_title(super::title(title)?);
     }
     if let Some(text) = &arguments.metadata {
         append = append.with_metadata(metadata(text)?);
@@ -202,7 +202,14 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
         }
         return Ok(messages);
     }
-    let role: Role = arguments.role.parse().map_err(|e| format!("--role: {e}")).on_command_line()?;
+    if arguments.text.is_none() {
+        return Err(Failure::usage(
+            "nothing to append: give the message's text (- reads standard input), --file FILE or --entry JSON",
+        ));
+    }
+    let is_developer = arguments.role == "developer";
+    let role = if is_developer { Ok(Role::System) } else { arguments.role.parse() };
+    let role: Role = role.map_err(|e| format!("--role: {e}")).on_command_line()?;
     if (role == Role::Tool) != arguments.tool_call_id.is_some() {
         return Err(Failure::usage("--role tool and --tool-call-id belong together: the result of a tool names the call"));
     }
@@ -224,6 +231,9 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
             Some("-") => Failure::other(format!("empty message: standard input has no text; {EMPTY}")),
             _ => Failure::usage(format!("empty message: TEXT is \"\"; {EMPTY}")),
         });
+    }
+    if is_developer {
+        return Ok(vec![openai::from_value(json!({"role": "developer", "content": text})).map_err(Error::from)?]);
     }
     let mut message = Message::new(role, text);
     message.tool_call_id.clone_from(&arguments.tool_call_id);

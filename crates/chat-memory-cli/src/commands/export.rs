@@ -11,9 +11,11 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
+use super::import::forms::{FORMAT, format};
 use super::progress::bar;
 use super::{count, formats, no_such_session, owner, say_scan_cost, stored_id};
 use crate::app::App;
+use crate::escape::json_line;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
 use crate::output::say;
@@ -27,7 +29,8 @@ Examples:
   chat-memory export trip user:42/support  these two
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-Each line is a conversation: {\"id\", \"messages\"}, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, \
+Each line is a conversation: {\"id\", \"messages\"}, with \"format\" where the messages are not in OpenAI's or could be taken for \
+another, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, \
 \"sent_at\", when each message was sent (null where that is unknown), and \"other_entries\": [{\"after\", \"entry\", \"sent_at\"}], \
 those that are not messages, each after that many messages. `import` reads them again. On DynamoDB, exporting every session \
 reads the whole table; what that takes is printed first.
@@ -210,7 +213,11 @@ impl Export<'_> {
             // Other sessions may succeed: one failure does not hold back what can be read.
             Err(error) if error.is_corrupt() || error.is_invalid() || error.is_not_found() || error.is_unsupported() => {
                 self.failed += 1;
-                self.bar.suspend(|| say(format_args!("chat-memory: session {id:?} was not exported: {error}", id = id.as_str())));
+                let error = error.context(format_args!("session {:?} was not exported", id.as_str()));
+                self.bar.suspend(|| match Failure::from(error) {
+                    failure if self.app.json() => failure.to_json().iter().for_each(|error| say(json_line(error))),
+                    failure => failure.sentence().iter().for_each(|sentence| say(format_args!("chat-memory: {sentence}"))),
+                });
                 Ok(())
             }
             Err(error) => Err(error.context(format_args!("session {:?}", id.as_str())).into()),
@@ -227,7 +234,11 @@ impl Export<'_> {
         let entries = history.entries().count() as u64;
         let written = self.format.write_placed(&history.into_messages());
         let sent_at = times_of(&written, &times);
-        fields.insert("messages".into(), written.into_iter().map(|(_, value)| value).collect());
+        let messages: Vec<_> = written.into_iter().map(|(_, value)| value).collect();
+        if self.format != Format::OpenAi || format::detect(&messages) != Format::OpenAi {
+            fields.insert(FORMAT.into(), self.format.as_str().into());
+        }
+        fields.insert("messages".into(), messages.into());
         if !others.is_empty() {
             fields.insert("other_entries".into(), others.into());
         }

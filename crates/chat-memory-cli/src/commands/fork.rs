@@ -6,7 +6,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{count, owner, session_id, stored_session_id};
+use super::{count, idempotency_key, owner, session_id, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::escape::visible_line;
@@ -70,10 +70,10 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         fork = fork.with_owner(owner);
     }
     if let Some(title) = arguments.title {
-        fork = fork.with_title(title);
+        fork = fork.with_title(super::title(&title)?);
     }
     if let Some(key) = arguments.idempotency_key {
-        fork = fork.with_key(key);
+        fork = fork.with_key(idempotency_key(&key)?);
     }
     let store = app.existing_store().await?;
     if arguments.dry_run {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chat_memory::backend::check_title;
-use chat_memory::store::{Load, Position, SessionUpdate};
-use chat_memory::{Append, ChatStore, Entry, Error, Message, SessionId};
+use chat_memory::store::{Load, SessionUpdate};
+use chat_memory::{Append, ChatStore, Entry, Error, ErrorKind, Message};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use indicatif::ProgressBar;
@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
 mod conversation;
-mod forms;
+pub(super) mod forms;
 mod report;
 mod source;
 mod starts;
@@ -45,14 +45,17 @@ Examples:
   With a prefix, next to the existing sessions:
   chat-memory import --id-prefix archive/ conversations.jsonl
 
-The file contains one conversation per line, or one JSON list of conversations. The format of each is detected:
+The file contains one conversation per line, or one JSON list of conversations. The format of each is detected, by its fields and by the \
+types of its messages, blocks and items; --format names it for all:
   openai     {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, ...]}, as in the output of `export` and in fine-tuning files; \
 \"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a time for each message) are optional
   langchain  the same with LangChain's stored messages: {\"type\", \"data\"}
-  anthropic  the same with Anthropic's messages, text or blocks, and \"system\" outside
-  responses  the same with items of OpenAI's Responses API; also a request's \"input\" and \"instructions\"
+  anthropic  the same with Anthropic's messages, text or blocks (tool_use, tool_result, thinking ...), and \"system\" outside
+  responses  the same with items of OpenAI's Responses API (function_call, reasoning, input_text ...); also a request's \"input\", a \
+text or items, and \"instructions\"
   chatgpt    conversations.json: of each conversation the path to its current message, with title and times
   sharegpt   {\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, ...]}
+Plain text is the same in all formats of messages. What `export` writes names its format where that is needed.
 
 Each turn (a user message and everything up to the next; a system prompt belongs to the first, a user \
 message with a tool result to the turn before) is one append. A conversation without \
@@ -204,7 +207,7 @@ async fn write_rest(
     written.cost += history.cost;
     let position = history.position.clone();
     let there = history.into_entries();
-    let turns = missing_turns(&conversation.entries, &there).ok_or_else(|| differs(session, &position))?;
+    let turns = missing_turns(&conversation.entries, &there).ok_or_else(differs)?;
     written.there = there.len() as u64;
     // Only the first request shows whether a table has a directory.
     let has_directory = store.capabilities().directory;
@@ -274,11 +277,12 @@ fn turn_starts(entries: &[Entry]) -> impl Iterator<Item = usize> {
     entries.iter().enumerate().filter(move |(_, entry)| begins_turn(entry)).map(|(at, _)| at).skip(1)
 }
 
-fn differs(session: &SessionId, actual: &Position) -> Error {
-    Error::conflict(actual.clone()).context(format_args!(
-        "session {session} not imported: it has other messages than the file, or more; compare it with `export`, import it under \
-         another id with --id-prefix, or delete it first"
-    ))
+fn differs() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "not imported: the session has other messages than the file, or more; compare it with `export`, import it under another id \
+         with --id-prefix, or delete it first",
+    )
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ other than the start of the source's is left unchanged and reported (exit code 3
 
 Everything visible is copied: messages, equal to the last byte, when each was sent, the metadata of records, and a session's owner, \
 title, metadata and start if both stores have a directory. What was cleared, rewound or has expired is not copied. An id that the \
-target does not accept is replaced by one derived from it, the same each time, which is printed.
+target does not accept is replaced by one derived from it, the same each time, which is printed. No two sessions are copied to one id: \
+a --rename to the id of another session that is copied is an error.
 
 Threads of another LangGraph checkpointer, such as AWS's DynamoDBSaver, contain Python objects: copy them with the Python package, by \
 `python -m chat_memory.langgraph copy` (docs/migrating.md).
@@ -91,8 +92,14 @@ pub struct Arguments {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// Price of a million write units in dollars, for --dry-run
-    #[arg(long, value_name = "DOLLARS", default_value_t = WRITE_PRICE)]
+    #[arg(long, value_name = "DOLLARS", default_value_t = WRITE_PRICE, value_parser = price)]
     price_per_million: f64,
+}
+
+/// Parses a price, which may be 0.
+fn price(text: &str) -> Result<f64, String> {
+    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| "expected dollars, such as 1.25".to_owned())
 }
 
 /// Both stores.
@@ -106,8 +113,30 @@ struct Stores {
     dry_run: bool,
     /// Sessions that the user renames: the old id, verbatim or as printed.
     renamed: Arc<[(String, SessionId)]>,
+    /// The sessions to copy; empty for all.
+    named: Arc<[SessionId]>,
     interrupt: Interrupt,
     bar: ProgressBar,
+}
+
+impl Stores {
+    /// The id that the user gives this session.
+    fn new_id(&self, session: &SessionId) -> Option<&SessionId> {
+        self.renamed.iter().find(|(old, _)| is_named(session, old)).map(|(_, new)| new)
+    }
+
+    /// Whether the source has a session of this id, and it is copied without another id.
+    async fn also_copies(&self, id: &SessionId) -> Result<bool, Error> {
+        if self.new_id(id).is_some() || !(self.named.is_empty() || self.named.contains(id)) {
+            return Ok(false);
+        }
+        match self.from.session(id).await {
+            Err(error) if error.is_unsupported() => Ok(!self.from.load(id, &Load::last(1)).await?.is_empty()),
+            // A table that stores no such id has no such session.
+            Err(error) if error.is_invalid() => Ok(false),
+            info => Ok(info?.is_some()),
+        }
+    }
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
@@ -117,6 +146,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let url = |text: &str, what: &str| text.parse::<StoreUrl>().map_err(|e| e.context(what)).on_command_line();
     let (from, to) = (url(&arguments.from, "--from")?, url(&arguments.to, "--to")?);
     let named: Vec<_> = arguments.sessions.iter().map(|id| stored_id(&from, id)).collect::<Result<_, _>>()?;
+    check_renames(&renamed, &named)?;
+    if app.refuses_writes() && !arguments.dry_run {
+        let cause = "migrate cannot write to the target: --read-only refuses all writes; leave it out, or give --dry-run";
+        return Err(Error::new(ErrorKind::ReadOnly, cause).into());
+    }
     if is_same(&from, &to) {
         return Err(Failure::usage("--from and --to are the same store; name another one to copy to"));
     }
@@ -153,6 +187,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         verify: arguments.verify,
         dry_run: arguments.dry_run,
         renamed: renamed.into(),
+        named: named.as_slice().into(),
         interrupt: interrupt.clone(),
         bar: migration.bar.clone(),
     };
@@ -214,6 +249,25 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         Some(error) if !interrupted => Err(error.into()),
         _ => end,
     }
+}
+
+/// Refuses renames of which the command line alone shows that two sessions would get the same id.
+fn check_renames(renamed: &[(String, SessionId)], named: &[SessionId]) -> Result<(), Failure> {
+    for (at, (old, new)) in renamed.iter().enumerate() {
+        if renamed[..at].iter().any(|(_, other)| other == new) {
+            return Err(Failure::usage(format!("--rename gives several sessions the id {new}: give each an id of its own")));
+        }
+        if renamed[..at].iter().any(|(other, _)| other == old) {
+            return Err(Failure::usage(format!("--rename names {old} twice: give it one new id", old = visible_line(old))));
+        }
+        let keeps = |session: &&SessionId| *session == new && !renamed.iter().any(|(old, _)| is_named(session, old));
+        if named.iter().any(|session| keeps(&session)) {
+            return Err(Failure::usage(format!(
+                "--rename gives a session the id {new}, and --session copies another of that id: give another id"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
@@ -302,6 +356,14 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     let source = source.map_err(|e| e.context("source"))?;
     if info.is_none() && source.is_empty() && (stores.from.capabilities().directory || source.position.next() == 0) {
         return Err(Error::invalid(format!("source: {}", stores.no_such_session)));
+    }
+    if let Some(new) = stores.new_id(session)
+        && stores.also_copies(new).await?
+    {
+        return Err(Error::invalid(format!(
+            "session not copied as {new}: the source has another session of that id, which is copied, too; give another id with --rename, \
+             or name the sessions to copy with --session"
+        )));
     }
     let Some(found) = interrupt.or(find_target(stores, session, copied)).await else {
         copied.is_cut = true;
@@ -395,8 +457,7 @@ fn is_named(session: &SessionId, name: &str) -> bool {
 /// if the target does not accept its own.
 async fn find_target(stores: &Stores, session: &SessionId, copied: &mut Copied) -> Result<(SessionId, Option<History>), Error> {
     let to = stores.to.as_ref();
-    let given = stores.renamed.iter().find(|(old, _)| is_named(session, old));
-    if let Some((_, new)) = given {
+    if let Some(new) = stores.new_id(session) {
         copied.renamed = Some(new.clone());
     }
     let mut id = copied.renamed.clone().unwrap_or_else(|| session.clone());

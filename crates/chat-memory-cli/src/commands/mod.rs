@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
 
+use chat_memory::backend::check_title;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Appended, Cost};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore, Owner, SessionId};
+use chat_memory::{ChatStore, Message, Owner, SessionId};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
@@ -70,6 +71,18 @@ fn owner(text: Option<&String>) -> Result<Option<Owner>, Failure> {
     text.map(|name| Owner::new(name).on_command_line()).transpose()
 }
 
+/// A title from the command line.
+fn title(text: &str) -> Result<&str, Failure> {
+    check_title(text).map_err(|e| e.context("--title")).on_command_line().map(|()| text)
+}
+
+/// An idempotency key from the command line.
+fn idempotency_key(text: &str) -> Result<&str, Failure> {
+    // With an entry, so that only the key can be wrong.
+    let append = Append::new([Message::user("")]).with_key(text);
+    append.check().map_err(|e| e.context("--idempotency-key")).on_command_line().map(|()| text)
+}
+
 /// How a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum ListFormat {
@@ -114,11 +127,12 @@ fn input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure>
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
     }
-    let cannot = |e: io::Error| Failure::other(format!("{} cannot be read: {e}", path.display()));
+    let cannot =
+        |e: io::Error| Failure::other(format!("cannot read {}: {e}; check the path and its permissions", path.display()));
     let file = File::open(path).map_err(cannot)?;
     let about = file.metadata().map_err(cannot)?;
     if about.is_dir() {
-        return Err(Failure::other(format!("{} is a folder, not a file", path.display())));
+        return Err(Failure::other(format!("cannot read {}: it is a folder; name a file in it", path.display())));
     }
     let size = about.is_file().then_some(about.len());
     Ok((Box::new(BufReader::new(file)), size))

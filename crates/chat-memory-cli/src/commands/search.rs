@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chat_memory::backend::settings;
+use chat_memory::backend::{Matcher, SearchPlace, settings};
 use chat_memory::store::dynamodb::admin::Admin;
-use chat_memory::store::{SearchHit, SearchPage, SearchQuery, SearchScope, SessionInfo};
+use chat_memory::store::{Capabilities, SearchHit, SearchPage, SearchQuery, SearchScope, SessionInfo};
 use chat_memory::{ChatStore, SessionId, Timestamp};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -113,6 +113,8 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let mut query = SearchQuery::new(words).within(scope).since(since).until(until).reading_at_most(usize::MAX, PAGE_BYTES);
     query.titles_only = arguments.titles || query.words.trim().is_empty();
     query.after = arguments.after;
+    Matcher::new(&query, &Capabilities::all()).on_command_line()?;
+    SearchPlace::of(&query).map_err(|e| e.context("--after")).on_command_line()?;
     confirm_cost(app, &query, arguments.yes).await?;
     let store = app.existing_store().await?;
     search(app, store.as_ref(), query, arguments.limit as usize).await

@@ -1,7 +1,7 @@
 //! Many appends to one session, for `import` and `migrate`.
 
 use chat_memory::store::{Appended, Position};
-use chat_memory::{Append, ChatStore, ChatStoreExt as _, Error, Owner, SessionId, Timestamp};
+use chat_memory::{Append, ChatStore, ChatStoreExt as _, Error, ErrorKind, Owner, SessionId, Timestamp};
 
 /// How many records a step writes to a SQLite file, which syncs the disk once for all of them.
 const TOGETHER: usize = 100;
@@ -58,7 +58,14 @@ impl<'a> Steps<'a> {
         let first = self.about.begin(first).with_expected(self.position.clone());
         let step: Vec<Append> = std::iter::once(first).chain(self.rest.by_ref().take(self.size - 1)).collect();
         let (appends, entries) = (step.len() as u64, step.iter().map(|append| append.entries().len() as u64).sum());
-        let appended = self.store.append_all_with_retry(self.session, step).await?;
+        let appended = self.store.append_all_with_retry(self.session, step).await.map_err(|error| {
+            if !error.is_conflict() {
+                return error;
+            }
+            let why =
+                "the rest was not written: another program wrote to the session during this run; run the same command again";
+            Error::new(ErrorKind::Conflict, why).with_source(error)
+        })?;
         self.position = appended.position.clone();
         Ok(Some(Step { appended, appends, entries }))
     }

@@ -42,8 +42,8 @@ pub struct Arguments {
     #[arg(add = ArgValueCompleter::new(completion::threads))]
     thread: Option<String>,
     /// List up to N
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// The output format
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
@@ -51,7 +51,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let as_json = arguments.format.is_json(app);
-    let limit = arguments.limit.unwrap_or(usize::MAX);
+    let limit = arguments.limit.map_or(usize::MAX, |limit| limit as usize);
     match arguments.thread {
         Some(thread) => checkpoints(app, &thread, limit, as_json).await,
         None => all(app, limit, as_json).await,

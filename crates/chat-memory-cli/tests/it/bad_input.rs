@@ -45,8 +45,22 @@ fn invalid_arguments_are_usage_errors() {
     fails(&place.run(&["append", "s", "--metadata", "[1]", "Hi"]), USAGE, &["--metadata", "object"]);
     fails(&place.run(&["append", "s", "--metadata", "{", "Hi"]), USAGE, &["--metadata", "JSON"]);
     fails(&place.run(&["append", "s", "--owner", "", "Hi"]), USAGE, &["an owner must not be empty"]);
-    fails(&place.run(&["append", "s", "--idempotency-key", "", "Hi"]), FAILED, &["idempotency key"]);
-    place.run(&["append", "s"]).fails(USAGE, &["Usage"]);
+    fails(&place.run(&["append", "s", "--idempotency-key", "", "Hi"]), USAGE, &["idempotency key"]);
+    fails(&place.run(&["append", "s"]), USAGE, &["text", "--file", "--entry"]);
+    let long = "x".repeat(1025);
+    for title in ["a\nb", long.as_str()] {
+        for command in [&["append", "s", "Hi", "--title", title][..], &["fork", "s", "t", "--title", title]] {
+            fails(&place.run(command), USAGE, &["--title"]);
+        }
+    }
+    fails(&place.run(&["fork", "s", "t", "--idempotency-key", ""]), USAGE, &["idempotency key"]);
+    fails(&place.run(&["search", "x", "--after", "y"]), USAGE, &["--after", "cursor"]);
+    fails(&place.run(&["search", "!!!"]), USAGE, &["search"]);
+    fails(&place.run(&["search", "x", "--since", "2026-05-02", "--until", "2026-05-01"]), USAGE, &["give a later end"]);
+    for price in ["--price-per-million=-1", "--price-per-million=NaN"] {
+        place.run(&["migrate", "--from", "sqlite:a", "--to", "sqlite:b", price]).fails(USAGE, &["dollars"]);
+    }
+    place.run(&["threads", "--limit", "0"]).fails(USAGE, &["--limit"]);
     place.run(&["append", "s", "Hi", "--file", "x"]).fails(USAGE, &["--file"]);
     place.run(&["show", "s", "--last", "2", "--turns", "2"]).fails(USAGE, &["--turns"]);
     place.run(&["show", "s", "--last", "-1"]).fails(USAGE, &[]);
@@ -89,8 +103,8 @@ fn malformed_message_files_are_refused_by_line() {
         let file = place.file("turn.jsonl", format!("{good}\n\n{line}\n{good}\n"));
         fails(&place.run(&["append", "s", "--file", &file]), FAILED, &["turn.jsonl", "line 3", says]);
     }
-    fails(&place.run(&["append", "s", "--file", "none.jsonl"]), FAILED, &["none.jsonl cannot be read"]);
-    fails(&place.run(&["append", "s", "--file", "."]), FAILED, &["is a folder"]);
+    fails(&place.run(&["append", "s", "--file", "none.jsonl"]), FAILED, &["cannot read none.jsonl: ", "; check the path"]);
+    fails(&place.run(&["append", "s", "--file", "."]), FAILED, &["cannot read .: it is a folder; "]);
     let empty = place.file("empty.jsonl", "\n");
     fails(&place.run(&["append", "s", "--file", &empty]), FAILED, &["no message"]);
     let bytes = place.file("bytes.jsonl", b"\xff\xfe\n");
@@ -210,7 +224,7 @@ fn malformed_conversation_files_are_refused_by_line() {
     }
     let twice = place.file("twice.jsonl", format!("{}\n{}\n", good("same"), good("same")));
     place.run(&["import", &twice]).fails(FAILED, &["line 2", "session same", "line 1"]);
-    fails(&place.run(&["import", "none.jsonl"]), FAILED, &["none.jsonl cannot be read"]);
+    fails(&place.run(&["import", "none.jsonl"]), FAILED, &["cannot read none.jsonl: ", "; check the path"]);
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn tool_turns_of_every_provider_stay_whole() {
         // A whole conversation, with each turn in one record; and back.
         let twice = [turn.to_vec(), turn.to_vec()].concat();
         let line = json!({"id": "t", "messages": twice}).to_string();
-        place.run_with(&["import", "-"], &line).done();
+        place.run_with(&["import", "--format", "openai", "-"], &line).done();
         assert_eq!(place.run(&["show", "t", "--json"]).json()["records"].as_array().map(Vec::len), Some(2));
         assert_eq!(json_lines(&place.run(&["export", "t"]).done())[0]["messages"], json!(twice));
 
@@ -435,4 +435,30 @@ fn unwritable_output_is_a_failure() {
     let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     let output = place.command(["show", "s"]).stdout(full).output().expect("the program starts");
     crate::common::Ran::from(output).fails(1, &["standard output cannot be written"]);
+}
+
+#[test]
+fn role_developer_is_kept_as_over_http_and_in_files() {
+    let place = Place::sqlite();
+    place.run(&["append", "a", "--role", "developer", "Be brief."]).done();
+    assert_eq!(place.messages("a"), [json!({"role": "developer", "content": "Be brief."})]);
+}
+
+#[test]
+fn empty_title_is_none() {
+    let place = Place::sqlite();
+    place.run(&["append", "a", "--title", "", "Hi there"]).done();
+    let listed = place.run(&["sessions"]).done();
+    assert!(listed.contains("Hi there"), "{listed}");
+    assert_eq!(place.run(&["sessions", "--json"]).json()["title"], serde_json::Value::Null);
+}
+
+#[test]
+fn failed_session_of_an_export_is_one_line_of_json() {
+    let place = Place::sqlite();
+    place.run(&["append", "a", "Hi"]).done();
+    let ran = place.run(&["--json", "export", "nope"]);
+    let line = ran.err.lines().next().expect("a line");
+    let error: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!((ran.code, &error["error"]["kind"]), (Some(1), &json!("not_found")), "{}", ran.err);
 }

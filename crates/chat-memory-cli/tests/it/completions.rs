@@ -70,7 +70,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(offered(&place, "chat-memory table cr"), ["create"]);
     assert_eq!(offered(&place, "chat-memory append trip --idem"), ["--idempotency-key"]);
     assert_eq!(offered(&place, "chat-memory show trip --format o"), ["openai"]);
-    assert_eq!(offered(&place, "chat-memory append trip --role "), ["user", "assistant", "system", "tool"]);
+    assert_eq!(offered(&place, "chat-memory append trip --role "), ["user", "assistant", "system", "tool", "developer"]);
     assert_eq!(offered(&place, "chat-memory append trip --role a"), ["assistant"]);
     assert_eq!(offered(&place, "chat-memory --read-only --store sqlite:chats.db table sw"), ["sweep"]);
 }

@@ -85,6 +85,60 @@ fn anthropics_messages_keep_their_calls_and_their_system_prompt() {
     assert_eq!((&brief[0]["role"], &brief[0]["content"][0]["cache_control"]["type"]), (&json!("system"), &json!("ephemeral")));
 }
 
+/// The conversations of a file of `testdata/kinds`, one per line.
+fn kinds(name: &str, prefix: &str) -> String {
+    let path = format!("{}/../../testdata/kinds/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON");
+    let line = |(n, case): (usize, &Value)| json!({"id": format!("{prefix}-{name}-{n}"), "messages": case["values"]}).to_string();
+    // Only the Responses API has references.
+    let lines = cases.iter().enumerate().map(line).filter(|line| prefix == "own" || !line.contains("item_reference"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_export_writes_in_any_form_is_imported_equal() {
+    let place = Place::sqlite();
+    for name in ["anthropic", "langchain", "responses"] {
+        place.run_with(&["import", "--format", name, "-"], kinds(name, "own")).done();
+    }
+    // As OpenAI's messages, which keep the blocks and items of all others.
+    for name in ["ai_sdk", "anthropic", "bedrock", "gemini", "openai", "responses"] {
+        place.run_with(&["import", "--format", "openai", "-"], kinds(name, "openai")).done();
+    }
+    let stored = json_lines(&place.run(&["export"]).done());
+    for form in ["openai", "langchain", "anthropic", "responses"] {
+        let (copy, lines) = (Place::sqlite(), place.run(&["export", "--format", form]).done());
+        copy.run_with(&["import", "-"], lines).done();
+        let copied = json_lines(&copy.run(&["export"]).done());
+        assert_eq!(copied.len(), stored.len());
+        copied.iter().zip(&stored).for_each(|(copied, stored)| assert_eq!(copied, stored, "{form}"));
+    }
+}
+
+#[test]
+fn blocks_and_items_are_detected_in_conversations_with_an_id() {
+    let place = Place::sqlite();
+    let blocks = json!({"id": "a1", "messages": [{"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "w", "input": {"c": "L"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "sunny"}]}]});
+    let items = json!({"id": "r1", "messages": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "weather?"}]},
+        {"type": "function_call", "call_id": "t1", "name": "w", "arguments": "{\"c\":\"L\"}"},
+        {"type": "function_call_output", "call_id": "t1", "output": "sunny"}]});
+    place.run_with(&["import", "-"], format!("{blocks}\n{items}")).done();
+    for id in ["a1", "r1"] {
+        let messages = place.messages(id);
+        let call = &messages[1]["tool_calls"][0];
+        assert_eq!((&call["id"], &call["function"]), (&json!("t1"), &json!({"name": "w", "arguments": "{\"c\":\"L\"}"})), "{id}");
+        assert_eq!(messages[2], json!({"role": "tool", "content": "sunny", "tool_call_id": "t1"}), "{id}");
+        let items = place.run(&["show", id, "--for-model", "--format", "responses"]).done();
+        assert!(items.contains("function_call_output"), "{items}");
+    }
+    place.run_with(&["import", "-"], json!({"id": "q", "input": "hello", "instructions": "be nice"}).to_string()).done();
+    let pair = |role: &str, text: &str| (role.to_owned(), text.to_owned());
+    assert_eq!(said(&place, "q"), [pair("system", "be nice"), pair("user", "hello")]);
+}
+
 #[test]
 fn import_errors_state_the_expected_form() {
     let place = Place::sqlite();

@@ -353,6 +353,53 @@ fn path_of(folder: &tempfile::TempDir, name: &str) -> String {
     format!("sqlite:{}", folder.path().join(name).display())
 }
 
+#[test]
+fn no_two_sessions_are_copied_to_one_id() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (path_of(&folder, "from.db"), path_of(&folder, "to.db"));
+    for id in ["a", "b", "c"] {
+        assert!(run(&["--store", &from, "append", id, id]).status.success());
+    }
+    let migrate = |more: &[&str]| {
+        let ran = run(&[&["migrate", "--from", &from, "--to", &to], more].concat());
+        (ran.status.code(), String::from_utf8(ran.stderr).expect("UTF-8"))
+    };
+    for (more, says) in [
+        (&["--rename", "a", "q", "--rename", "b", "q"][..], "several sessions the id q"),
+        (&["--rename", "a", "q", "--rename", "a", "r"], "names a twice"),
+        (&["--rename", "a", "b", "--session", "a", "--session", "b"], "--session copies another of that id"),
+    ] {
+        let (code, err) = migrate(more);
+        assert!(code == Some(2) && err.contains(says), "{more:?}: {err}");
+    }
+    assert!(!folder.path().join("to.db").exists(), "a usage error writes nothing");
+    for more in [&["--dry-run", "--rename", "a", "b"][..], &["--rename", "a", "b"]] {
+        let (code, err) = migrate(more);
+        assert!(code == Some(1) && err.contains("session a: session not copied as b: the source has another session"), "{err}");
+    }
+    assert_eq!(summary(&["--store", &to, "--json", "show", "b"])["messages"][0]["content"], "b");
+    // Two that swap their ids do not meet.
+    let swapped = path_of(&folder, "swapped.db");
+    summary(&["--json", "migrate", "--from", &from, "--to", &swapped, "--rename", "a", "b", "--rename", "b", "a"]);
+    assert_eq!(summary(&["--store", &swapped, "--json", "show", "b"])["messages"][0]["content"], "a");
+}
+
+#[test]
+fn read_only_refuses_a_copy_but_not_a_dry_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (path_of(&folder, "from.db"), path_of(&folder, "to.db"));
+    assert!(run(&["--store", &from, "append", "a", "one"]).status.success());
+    let refused = run(&["--read-only", "migrate", "--from", &from, "--to", &to]);
+    let err = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && err.contains("--read-only refuses all writes"), "{err}");
+    assert!(!folder.path().join("to.db").exists());
+    let tried = run(&["--read-only", "migrate", "--from", &from, "--to", &to, "--dry-run"]);
+    assert!(tried.status.success(), "{tried:?}");
+    let demo = run(&["--read-only", "serve", "--demo"]);
+    let err = String::from_utf8_lossy(&demo.stderr);
+    assert!(demo.status.code() == Some(2) && err.contains("leave out one of them"), "{err}");
+}
+
 /// Ctrl-C while the target does not answer.
 #[cfg(unix)]
 #[test]

@@ -65,8 +65,8 @@ fn search_errors_say_what_to_do() {
     place.run(&["search"]).fails(2, &["give words, or a time with --since or --until"]);
     place.run(&["search", "x", "--since", "soon"]).fails(2, &["invalid --since \"soon\"", "2026-05-01", "7d"]);
     place.run(&["search", "x", "--since", "2026-02-30"]).fails(2, &["invalid --since"]);
-    place.run(&["search", "??"]).fails(1, &["nothing to search for in \"??\""]);
-    place.run(&["search", "x", "--after", "y"]).fails(1, &["it belongs to another search"]);
+    place.run(&["search", "??"]).fails(2, &["nothing to search for in \"??\""]);
+    place.run(&["search", "x", "--after", "y"]).fails(2, &["it belongs to another search"]);
     place.run(&["search", "x", "--owner", "a", "--session", "b"]).fails(2, &["cannot be used with"]);
     place.run(&["--store", "memory:", "search", "--index"]).fails(2, &["only a SQLite file can have one"]);
     let none = Place::sqlite();

@@ -21,6 +21,7 @@ fn differing_session_is_reported_and_left_unchanged() {
     let file = place.file("all.jsonl", [line("a", "1"), line("b", "2"), line("c", "3")].join("\n"));
     let ran = place.run(&["import", &file]);
     ran.fails(3, &["line 2, session b", "other messages than the file"]);
+    assert!(!ran.err.contains("modified"), "{}", ran.err);
     assert_eq!(ran.out, "imported 2 turns (2 messages) of 3 sessions, 2 of them new; 1 failed: fix that and run it again\n");
     assert_eq!(place.messages("b"), [json!({"role": "user", "content": "mine"})]);
     let ran = place.run(&["import", &file, "--json"]);

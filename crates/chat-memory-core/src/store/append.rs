@@ -189,9 +189,9 @@ impl Append {
         self
     }
 
-    /// Sets the title of the session if this append starts it.
+    /// Sets the title of the session if this append starts it. An empty title is none.
     pub fn with_title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
+        self.title = Some(title.into()).filter(|title| !title.is_empty());
         self
     }
 

@@ -87,10 +87,10 @@ impl SessionInfo {
         Self { owner, ..self }
     }
 
-    /// Sets the title.
+    /// Sets the title. An empty title, which earlier builds stored, is none.
     #[must_use]
     pub fn with_title(self, title: Option<String>) -> Self {
-        Self { title, ..self }
+        Self { title: title.filter(|title| !title.is_empty()), ..self }
     }
 
     /// Sets the caller's metadata.
@@ -326,10 +326,10 @@ pub struct SessionUpdate {
 }
 
 impl SessionUpdate {
-    /// Replaces the title, or removes it.
+    /// Replaces the title, or removes it. An empty title removes it, too.
     #[must_use]
     pub fn with_title(self, title: impl Into<Option<String>>) -> Self {
-        Self { title: Some(title.into()), ..self }
+        Self { title: Some(title.into().filter(|title| !title.is_empty())), ..self }
     }
 
     /// Replaces the caller's metadata, or removes it.
@@ -503,12 +503,14 @@ pub fn numbers_in_view(from: u64, next: u64, rewinds: &[(u64, u64)]) -> Vec<u64>
 pub fn check_title(title: &str) -> Result<(), Error> {
     if title.len() > MAX_TITLE_BYTES {
         return Err(Error::invalid(format!(
-            "title too long: the limit is {MAX_TITLE_BYTES} bytes, and this one has {}",
+            "title too long: the limit is {MAX_TITLE_BYTES} bytes, and this one has {}; shorten it",
             title.len()
         )));
     }
     match title.chars().find(|c| c.is_control()) {
-        Some(c) => Err(Error::invalid(format!("a title must not hold control characters; this one holds {c:?}"))),
+        Some(c) => {
+            Err(Error::invalid(format!("invalid title: it contains the control character {c:?}; give a title on one line")))
+        }
         None => Ok(()),
     }
 }

@@ -41,9 +41,9 @@ impl Fork {
         Self { owner: Some(owner), ..self }
     }
 
-    /// Gives the new session this title.
+    /// Gives the new session this title. An empty title is none: the new session keeps that of the other.
     pub fn with_title(self, title: impl Into<String>) -> Self {
-        Self { title: Some(title.into()), ..self }
+        Self { title: Some(title.into()).filter(|title| !title.is_empty()), ..self }
     }
 
     /// Identifies the fork by the caller's idempotency key, as [`Append::with_key`] does an append: a repeat within
@@ -140,7 +140,10 @@ impl Source {
         // What is left of a rewind or a clear that put nothing in place of what it hides.
         records.retain(|record| !record.entries.is_empty());
         if records.is_empty() {
-            return Err(Error::invalid(format!("cannot fork session {:?}: it has no messages", session.as_str())));
+            return Err(Error::invalid(format!(
+                "cannot fork session {:?}: it has no messages; append some first, or check the id",
+                session.as_str()
+            )));
         }
         let info = entry_of(store, session).await?;
         Ok(Self { records, info, cost })

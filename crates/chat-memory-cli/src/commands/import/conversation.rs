@@ -132,7 +132,7 @@ impl Conversation {
     fn of(place: Place, value: Value, form: Form, ids: &mut Ids) -> Result<Self, Error> {
         let form = if form == Form::Auto { forms::detect(&value)? } else { form };
         let Value::Object(fields) = value else { return Err(forms::expected(form, "a conversation is a JSON object")) };
-        let content = ["messages", "mapping", "conversations"].into_iter().find_map(|name| fields.get(name).cloned());
+        let content = ["messages", "input", "mapping", "conversations"].into_iter().find_map(|name| fields.get(name).cloned());
         let draft = match form {
             Form::Auto | Form::Messages(_) => forms::messages::read(fields, form)?,
             Form::Chatgpt => forms::chatgpt::read(fields)?,

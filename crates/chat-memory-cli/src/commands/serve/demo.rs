@@ -81,6 +81,9 @@ impl Demo {
         if app.names_a_store() {
             return Err(Failure::usage("--demo uses its own store: leave out --demo, or --store and CHAT_MEMORY_STORE"));
         }
+        if app.refuses_writes() {
+            return Err(Failure::usage("--demo cannot store its samples: --read-only refuses all writes; leave out one of them"));
+        }
         let folder = TempDir::with_prefix("chat-memory-demo-");
         let folder = folder.map_err(|e| Failure::other(format!("cannot create a temporary folder for the demo: {e}")))?;
         Ok(Self { folder })

@@ -222,6 +222,7 @@ pub(super) async fn title_and_metadata_are_updated_independently(context: TestCo
     let described = SessionUpdate { title: None, metadata: Some(Some(metadata.clone())) };
     let untitled = SessionUpdate { title: Some(None), metadata: None };
     let neither = SessionUpdate { title: Some(None), metadata: Some(None) };
+    let emptied = SessionUpdate::default().with_title(String::new());
     let nothing = SessionUpdate::default();
     let before = context.store.session(&session).await?;
     for (update, title, metadata) in [
@@ -229,6 +230,8 @@ pub(super) async fn title_and_metadata_are_updated_independently(context: TestCo
         (described, Some("A title"), Some(&metadata)),
         (nothing, Some("A title"), Some(&metadata)),
         (untitled, None, Some(&metadata)),
+        (title.clone(), Some("A title"), Some(&metadata)),
+        (emptied, None, Some(&metadata)),
         (title, Some("A title"), Some(&metadata)),
         (neither, None, None),
     ] {

@@ -1,12 +1,12 @@
-//! `{"messages": […]}`: the output of `export`, fine-tuning files, and the requests of Anthropic's API; `{"input": […]}`: those of
-//! OpenAI's Responses API.
+//! `{"messages": […]}`: the output of `export`, fine-tuning files, and the requests of Anthropic's API; `{"input"}`, a list or
+//! a text: those of OpenAI's Responses API.
 
 use chat_memory::wire::{Format, times_of};
 use chat_memory::{Content, Entry, Error, Message, Owner, Part};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::conversation::{Draft, Form, OtherEntry, time};
-use super::expected;
+use super::{FORMAT, expected, named};
 
 /// Anthropic's form has the system prompt outside the messages.
 const ANTHROPIC: Form = Form::Messages(Format::Anthropic);
@@ -15,14 +15,20 @@ const ANTHROPIC: Form = Form::Messages(Format::Anthropic);
 const RESPONSES: Form = Form::Messages(Format::Responses);
 
 /// The fields of a conversation.
-const FIELDS: &str = "id, messages, other_entries, owner, title, metadata, created_at, sent_at";
+const FIELDS: &str = "id, format, messages, other_entries, owner, title, metadata, created_at, sent_at";
 
 /// Parses a conversation of this format. One without an id is another program's: unknown fields are skipped and reported by name.
 /// In one of ours they are refused, since skipping them would lose them.
 pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
     let (mut draft, mut messages, mut others, mut sent_at, mut system) = (Draft::default(), None, None, None, None);
-    let is_ours = fields.contains_key("id") && form != ANTHROPIC && !fields.contains_key("input");
+    let is_ours =
+        fields.contains_key("id") && (form != ANTHROPIC || fields.contains_key(FORMAT)) && !fields.contains_key("input");
     let format = if let Form::Messages(format) = form { format } else { Format::default() };
+    if let Some(named) = named(&fields).filter(|named| *named != format) {
+        return Err(Error::invalid(format!(
+            "the messages are in the format {named}, as the field \"format\" says, and --format names {format}: leave out --format"
+        )));
+    }
     for (name, value) in fields {
         match (name.as_str(), value) {
             ("id", Value::String(text)) if text.is_empty() => {
@@ -33,6 +39,11 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
             ("id", Value::String(text)) => draft.id = Some(text),
             ("messages", Value::Array(list)) => messages = Some(list),
             ("input", Value::Array(list)) if form == RESPONSES && messages.is_none() => messages = Some(list),
+            // A text is short for the user's message.
+            ("input", Value::String(text)) if form == RESPONSES && messages.is_none() => {
+                messages = Some(vec![json!({"role": "user", "content": text})]);
+            }
+            (FORMAT, Value::String(name)) if name == format.as_str() => {}
             ("instructions", Value::Null) if form == RESPONSES => {}
             ("instructions", Value::String(text)) if form == RESPONSES => system = Some(Content::Text(text)),
             ("other_entries", Value::Array(list)) => others = Some(list),
@@ -208,8 +219,24 @@ mod tests {
             r#""messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "21"}]}]"#;
         let theirs = read_as(Form::Auto, &format!("{{{blocks}}}")).expect("good");
         assert_eq!(messages(&theirs), [Message::tool("t", "21")]);
-        let ours = read_as(Form::Auto, &format!("{{\"id\": \"x\", {blocks}}}")).expect("good");
-        assert_eq!((messages(&ours)[0].role, messages(&ours)[0].parts().len()), (Role::User, 1));
+        let theirs = read_as(Form::Auto, &format!("{{\"id\": \"x\", {blocks}}}")).expect("good");
+        assert_eq!(messages(&theirs), [Message::tool("t", "21")]);
+        let ours = format!("{{\"id\": \"x\", \"format\": \"openai\", {blocks}}}");
+        let read = read_as(Form::Auto, &ours).expect("good");
+        assert_eq!((messages(&read)[0].role, messages(&read)[0].parts().len()), (Role::User, 1));
+        let error = read_as(ANTHROPIC, &ours).expect_err("another format than it names");
+        assert!(error.contains("in the format openai") && error.contains("--format names anthropic"), "{error}");
+    }
+
+    #[test]
+    fn input_of_a_request_may_be_a_text() {
+        for form in [Form::Auto, RESPONSES] {
+            let read = read_as(form, r#"{"model": "m", "instructions": "be nice", "input": "hello"}"#).expect("good");
+            assert_eq!(messages(&read), [Message::system("be nice"), Message::user("hello")]);
+            assert_eq!(read.left_out, ["model"]);
+            let other = read_as(form, r#"{"input": "another"}"#).expect("good");
+            assert_ne!(read.id, other.id, "each has an id of its own");
+        }
     }
 
     #[test]

@@ -1,26 +1,31 @@
 //! The formats of conversations, and detecting them.
 
 pub mod chatgpt;
+pub mod format;
 pub mod messages;
 pub mod sharegpt;
 
 use chat_memory::Error;
 use chat_memory::wire::Format;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::conversation::Form;
+
+/// The field of a conversation that names the format of its messages.
+pub const FORMAT: &str = "format";
 
 /// What each format looks like, for errors.
 fn looks_like(form: Form) -> &'static str {
     match form {
         Form::Auto => {
-            "{\"messages\": […]} of OpenAI's, LangChain's or Anthropic's messages, ChatGPT's conversations.json, or ShareGPT's \
+            "{\"messages\": […]} of OpenAI's, LangChain's or Anthropic's messages or the Responses API's items, {\"input\"} of its requests, ChatGPT's conversations.json, or ShareGPT's \
              {\"conversations\": [{\"from\", \"value\"}]}"
         }
         Form::Messages(Format::LangChain) => "{\"id\", \"messages\": [{\"type\", \"data\"}]}",
         Form::Messages(Format::Anthropic) => "{\"system\", \"messages\": [{\"role\", \"content\"}]}",
         Form::Messages(Format::Responses) => {
-            "{\"id\", \"messages\": [{\"type\": \"message\", \"role\", \"content\"}, {\"type\": \"function_call\", …}]}"
+            "{\"id\", \"messages\": [{\"type\": \"message\", \"role\", \"content\"}, {\"type\": \"function_call\", …}]}, or \
+             {\"instructions\", \"input\"} with the items or a text as input"
         }
         Form::Messages(_) => "{\"id\", \"messages\": [{\"role\", \"content\"}]}",
         Form::Chatgpt => "{\"title\", \"current_node\", \"mapping\": {…}}, as in ChatGPT's conversations.json",
@@ -47,7 +52,7 @@ pub fn detect(value: &Value) -> Result<Form, Error> {
     if fields.get("conversations").is_some_and(Value::is_array) {
         return Ok(Form::Sharegpt);
     }
-    if fields.get("input").is_some_and(Value::is_array) && !fields.contains_key("messages") {
+    if fields.get("input").is_some_and(|input| input.is_array() || input.is_string()) && !fields.contains_key("messages") {
         return Ok(Form::Messages(Format::Responses));
     }
     let Some(messages) = fields.get("messages") else {
@@ -62,29 +67,17 @@ pub fn detect(value: &Value) -> Result<Form, Error> {
         };
         return Err(expected(Form::Auto, &why));
     };
-    let messages = messages.as_array().map(Vec::as_slice).unwrap_or_default();
-    if messages.iter().any(|message| message.get("data").is_some() && message.get("type").is_some()) {
-        return Ok(Form::Messages(Format::LangChain));
+    if let Some(format) = named(fields) {
+        return Ok(Form::Messages(format));
     }
-    let is_block =
-        |block: &Value| matches!(block["type"].as_str(), Some("tool_use" | "tool_result" | "thinking" | "redacted_thinking"));
-    let has_blocks = |message: &Value| message["content"].as_array().is_some_and(|blocks| blocks.iter().any(is_block));
-    let is_item = |message: &Value| message.get("role").is_none() && message.get("type").is_some();
-    let has_calls = |message: &Value| message.get("tool_calls").is_some() || message["role"] == "tool";
-    // Ours may hold such messages in OpenAI's form, and is read as it was written.
-    let is_ours = fields.contains_key("id");
-    Ok(Form::Messages(if fields.contains_key("system") {
-        Format::Anthropic
-    } else if is_ours {
-        Format::OpenAi
-    } else if messages.iter().any(is_item) && Format::Responses.read(messages.to_vec()).is_ok() {
-        Format::Responses
-    } else if messages.iter().any(has_blocks)
-        && !messages.iter().any(has_calls)
-        && Format::Anthropic.read(messages.to_vec()).is_ok()
-    {
-        Format::Anthropic
-    } else {
-        Format::OpenAi
-    }))
+    if fields.contains_key("system") {
+        return Ok(Form::Messages(Format::Anthropic));
+    }
+    let messages = messages.as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(Form::Messages(format::detect(messages)))
+}
+
+/// The format that a conversation names itself, as `export` writes it.
+pub fn named(fields: &Map<String, Value>) -> Option<Format> {
+    fields.get(FORMAT)?.as_str()?.parse().ok()
 }
