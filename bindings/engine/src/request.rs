@@ -236,6 +236,9 @@ impl Request {
                     Some(owner) => SessionQuery::of(owner),
                     None => SessionQuery::unowned(),
                 };
+                if it.limit == Some(0) {
+                    return Err(Error::invalid("invalid limit 0: expected at least 1; leave it out for 100"));
+                }
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
                 let query = if it.recent { query.recent() } else { query };

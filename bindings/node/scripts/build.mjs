@@ -36,6 +36,7 @@ rmSync(copy, { recursive: true });
 // A folder's own package.json sets its module system. `#native` is then looked up in it as well, and may not point outside it.
 writeFileSync(join(dist, "cjs", "package.json"), JSON.stringify({ type: "commonjs", imports: { "#native": "./native.cjs" } }));
 writeFileSync(join(dist, "cjs", "native.cjs"), 'module.exports = require("../../native.cjs");\n');
+writeFileSync(join(dist, "cjs", "native.d.cts"), 'export * from "../../native.cjs";\n');
 
 // The licences are at the repository's root; a package has its own copies.
 for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(root, "..", "..", name), join(root, name));

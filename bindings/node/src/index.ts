@@ -21,6 +21,7 @@ export {
   type HistoryRecord,
   type Loaded,
   type Message,
+  type MessageInput,
   type MessageOf,
   type MessagePart,
   type Origin,

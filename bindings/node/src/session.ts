@@ -3,7 +3,7 @@
 import type { AwsCredentialSource } from "./connection.js";
 import { invalid } from "./errors.js";
 import { checkNames, text } from "./options.js";
-import { type Appended, ChatStore, randomSessionId, type StoredMessage, type Window, WINDOW_OPTIONS } from "./store.js";
+import { type Appended, ChatStore, isStore, randomSessionId, type StoredMessage, type Window, WINDOW_OPTIONS } from "./store.js";
 import { DYNAMODB_OPTIONS, type DynamoDBOptions, writtenUrl } from "./url.js";
 import { SESSION_WORDS, type Words } from "./words.js";
 
@@ -113,7 +113,7 @@ export class Session {
     if (also) throw invalid(`${what} has a store, whose URL has the table's settings; put ${also} into that URL, or leave store out`);
     const { credentials, ...rest } = options.config ?? {};
     checkNames(`${what}: with a store, config`, rest, []);
-    if (store instanceof ChatStore) {
+    if (isStore(store)) {
       if (credentials) throw invalid(`${what} has a store that is already open; give the credentials to that`);
       return new Session(store, sessionId(what, options.sessionId), options);
     }

@@ -70,6 +70,15 @@ export type MessageOf<F extends Format> = F extends "langchain"
       ? ResponsesItem | Message
       : Message;
 
+/**
+ * What is appended as a message may also have a type without an index signature, such as an interface of yours, or a type of the packages `openai`
+ * and `@anthropic-ai/sdk`.
+ */
+export type MessageInput =
+  | { role: Message["role"]; content?: string | readonly object[] | null }
+  | { type: string; role?: undefined }
+  | { id: string; type?: string | null; role?: undefined };
+
 /** Conditions and options of an append. */
 export interface AppendOptions<F extends Format = "openai"> {
   format?: F;
@@ -304,6 +313,14 @@ export interface Forked {
 
 const STORE_OPTIONS = ["credentials"];
 
+/** Marks a store, also one of the other module format: ES modules and CommonJS have a class each. */
+const STORE = Symbol.for("chat-memory.ChatStore");
+
+/** Whether this is a store, whichever way its module was loaded. */
+export function isStore(value: unknown): value is ChatStore {
+  return typeof value === "object" && value !== null && STORE in value;
+}
+
 /**
  * A store of sessions: a DynamoDB table, or one file.
  *
@@ -326,6 +343,7 @@ export class ChatStore {
    * @param words how errors name the settings; only this package's own classes pass it.
    */
   constructor(store: string | DynamoDBOptions, options: { credentials?: AwsCredentialSource } = {}, words?: Words) {
+    Object.defineProperty(this, STORE, { value: true });
     checkNames("ChatStore", options, STORE_OPTIONS);
     if (typeof store === "string") this.#connection = new Connection(store, options.credentials, words);
     else if (typeof store === "object" && store !== null) this.#connection = new Connection(writtenUrl("ChatStore", store), options.credentials, OPTION_WORDS);
@@ -333,7 +351,7 @@ export class ChatStore {
   }
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */
-  async append<F extends Format = "openai">(session: string, messages: (MessageOf<F> | ResponsesItem)[], options: AppendOptions<F> = {}): Promise<Appended> {
+  async append<F extends Format = "openai">(session: string, messages: readonly (MessageOf<F> | ResponsesItem | MessageInput)[], options: AppendOptions<F> = {}): Promise<Appended> {
     checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, messages });
   }
@@ -342,7 +360,7 @@ export class ChatStore {
    * Adds any JSON objects at the end of a session, as one record. Those with the fields of a message are messages, in OpenAI's
    * format; `load` passes over the others, and `records` returns them. A table of Flowise's or LangChain's refuses others.
    */
-  async appendEntries(session: string, entries: Entry[], options: Omit<AppendOptions, "format"> = {}): Promise<Appended> {
+  async appendEntries(session: string, entries: readonly object[], options: Omit<AppendOptions, "format"> = {}): Promise<Appended> {
     checkNames("appendEntries", options, ["key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, entries });
   }
@@ -353,7 +371,7 @@ export class ChatStore {
    */
   async appendNew(
     session: string,
-    entries: Entry[],
+    entries: readonly object[],
     options: { expect?: string; metadata?: Record<string, unknown>; owner?: string; title?: string } = {},
   ): Promise<AppendedNew> {
     checkNames("appendNew", options, ["expect", "metadata", "owner", "title"]);
@@ -408,7 +426,7 @@ export class ChatStore {
   async replaceFrom<F extends Format = "openai">(
     session: string,
     seq: number,
-    messages: MessageOf<F>[],
+    messages: readonly (MessageOf<F> | ResponsesItem | MessageInput)[],
     options: { expect?: string; window?: number; format?: F } = {},
   ): Promise<Appended> {
     checkNames("replaceFrom", options, ["format", "expect", "window"]);

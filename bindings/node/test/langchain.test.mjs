@@ -1,5 +1,6 @@
 // LangChain.js: every kind of message exactly, its own runnables and agents across processes, and its own class on the same table.
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { inspect } from "node:util";
 import { test } from "node:test";
 import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
@@ -98,6 +99,15 @@ test("a window by messages, turns or tokens", async () => {
   assert.equal((await contents()).length, 20);
   assert.throws(() => open({ last: 3 }), /no option "last"/);
   await assert.rejects(open({ turns: 1, messages: 1 }).getMessages(), /give only one of/);
+});
+
+test("a store that CommonJS opened serves the classes of the ES modules", async () => {
+  const { ChatStore: Other } = createRequire(import.meta.url)("chat-memory");
+  const store = new Other("memory:");
+  assert.ok(!(store instanceof ChatStore), "two classes");
+  const history = new DynamoDBChatMessageHistory({ store, sessionId: "s" });
+  await history.addMessage(new HumanMessage("Hello"));
+  assert.equal((await store.load("s")).messages[0].content, "Hello");
 });
 
 test("what LangChain.js would turn into an empty object is refused", async () => {

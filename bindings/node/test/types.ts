@@ -6,11 +6,20 @@ import { ChatMemorySaver, type ChatMemorySaverOptions } from "chat-memory/langgr
 import { END, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
 import { AIMessage, type BaseMessage, HumanMessage } from "@langchain/core/messages";
 
+/** Without an index signature, as the types of the packages `openai` and `@anthropic-ai/sdk`. */
+interface OwnMessage {
+  role: "user" | "assistant";
+  content: string | { type: "text"; text: string }[];
+}
+
 export async function store(): Promise<void> {
   const store = new ChatStore(dynamoDBUrl({ tableName: "chats", region: "eu-west-1" }), { credentials: async () => ({ accessKeyId: "a", secretAccessKey: "b" }) });
   await store.append("s", [{ role: "user", content: "Hello", anything: 1n }], { key: "k" });
   const messages: Message[] = (await store.load("s", { turns: 2 })).messages;
   const stored: StoredMessage[] = (await store.load("s", { format: "langchain" })).messages;
+  const own: OwnMessage[] = [{ role: "user", content: "Hello" }];
+  await store.append("s", own);
+  await store.appendEntries("s", own);
   // @ts-expect-error a message has a role
   await store.append("s", [{ content: "Hello" }]);
   // @ts-expect-error there is no such option

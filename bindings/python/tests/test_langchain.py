@@ -175,7 +175,10 @@ def test_what_cannot_work_is_refused_in_the_words_of_the_parameters() -> None:
     assert "history_size" in refused(history_size=-1)
     assert "endpoint" in refused("ftp://x")
     history = DynamoDBChatMessageHistory(new_table("id"), "s", endpoint())
-    with pytest.raises(chat_memory.InvalidError, match='has the partition key "id"'):
+    with pytest.raises(chat_memory.InvalidError, match='has the partition key "id" .*; give primary_key_name="id", or another table$'):
+        history.add_user_message("x")
+    history = DynamoDBChatMessageHistory(new_table("pk", "range"), "s", endpoint())
+    with pytest.raises(chat_memory.InvalidError, match='has the keys "pk" and "range"; give key={"pk": …, "range": …} with'):
         history.add_user_message("x")
     with pytest.raises(chat_memory.InvalidError, match="exclude each other"):
         DynamoDBChatMessageHistory("chats", "s", history_size=2).add_messages([HumanMessage("x")], key="k")

@@ -125,7 +125,7 @@ def test_entries_are_stored_as_they_are_and_once_by_their_ids(store: Any) -> Non
     assert store.load("s", since=1).entries == [{"uuid": "c", "type": "other"}]
     newest = store.load("s", records=1)
     assert (newest.entries, [record.seq for record in newest.records]) == ([{"uuid": "c", "type": "other"}], [2])
-    with pytest.raises(InvalidError, match="give only one of messages, turns and records"):
+    with pytest.raises(InvalidError, match="give only one of last, turns and records"):
         store.load("s", records=1, turns=1)
     store.append("s", turn(1))
     assert store.load("s", since=3).entries == turn(1) and store.load("s", since=3).records[0].others is None
@@ -237,6 +237,8 @@ def test_errors_say_what_to_do() -> None:
     assert unavailable.value.retryable
     copy = pickle.loads(pickle.dumps(unavailable.value))
     assert (type(copy), str(copy), copy.retryable, copy.ticket) == (type(unavailable.value), str(unavailable.value), True, None)
+    with pytest.raises(TypeError, match="a store cannot be pickled; open it in the other process: <chat_memory.Store"):
+        pickle.dumps(dead)
     read_only = chat_memory.open(f"dynamodb://{new_table('session_id', 'sk')}?region={REGION}&endpoint={endpoint()}&read_only=true")
     with pytest.raises(chat_memory.ReadOnlyError):
         read_only.append("s", turn(0))
@@ -314,6 +316,23 @@ def test_credentials_are_renewed_by_the_function_that_gets_them_and_appear_nowhe
         Credentials(None, "b")  # type: ignore[arg-type]
     with pytest.raises(InvalidError, match="leave them out"):
         chat_memory.open("memory:", credentials=Credentials("a", "b"))
+
+
+def test_errors_name_the_parameters_of_the_methods() -> None:
+    store: Any = chat_memory.open("memory:")
+    for call, name in (
+        (lambda: store.load("s", last="1"), "last"),
+        (lambda: store.recall("s", last="1"), "last"),
+        (lambda: store.recall("s", turns=2, keep_system=1), "keep_system"),
+        (lambda: store.recall("s", turns=2, start_at_user=1), "start_at_user"),
+        (lambda: store.session_page(any_owner="yes"), "any_owner"),
+        (lambda: store.append("s", turn(0), retry=1), "retry"),
+        (lambda: store.append("s", turn(0), expected=5), "expected"),
+        (lambda: list(store.messages("s", newest_first=1)), "newest_first"),
+        (lambda: store.session_page(limit=0), "limit 0"),
+    ):
+        with pytest.raises(InvalidError, match=f"^invalid {name}: "):
+            call()
 
 
 def test_calls_have_signatures_and_documentation() -> None:

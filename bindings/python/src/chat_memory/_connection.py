@@ -63,7 +63,7 @@ class AnyConnection(Generic[Native]):
         try:
             return self._store().call(operation, request)
         except NativeError as error:
-            raise raised(error) from None
+            raise raised(error, operation) from None
 
     async def arun(self, operation: str, request: Any) -> Any:
         """Runs an operation without blocking the event loop."""
@@ -77,7 +77,7 @@ class AnyConnection(Generic[Native]):
             store.call_soon(operation, request, event_loop, future)
             return await future
         except NativeError as error:
-            raise raised(error) from None
+            raise raised(error, operation) from None
 
     def close(self) -> None:
         """Closes the store, unless it is shared."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Literal
 
 from ._native import NativeError
@@ -146,9 +147,28 @@ _CLASSES: dict[str, type[ChatMemoryError]] = {
 }
 
 
-def raised(error: NativeError) -> ChatMemoryError:
+_NAMES = {"surely": "retry", "expect": "expected"}
+"""What the engine calls otherwise than the parameters of the methods."""
+
+
+def _in_words_of(operation: str, message: str) -> str:
+    """Names the parameter that an error is about as it was given."""
+    names = {**_NAMES, "messages": "last"} if operation in ("load", "records") else _NAMES
+
+    def given(found: re.Match[str]) -> str:
+        name = names.get(found[1]) or re.sub(r"[A-Z]", lambda letter: "_" + letter[0].lower(), found[1])
+        return f"invalid {name}{found[2]}"
+
+    message = re.sub(r"^invalid ([a-z]+(?:[A-Z][a-z]+)*)(:|$)", given, message, count=1)
+    if "last" in names.values():
+        message = message.replace("give only one of messages, turns", "give only one of last, turns")
+    return message
+
+
+def raised(error: NativeError, operation: str = "") -> ChatMemoryError:
     """Returns the exception for an error of the engine."""
     kind, message, ticket, actual, retryable = error.args
+    message = _in_words_of(operation, message)
     return _CLASSES.get(kind, ChatMemoryError)(message, ticket=ticket, actual=actual, retryable=retryable)
 
 

@@ -151,6 +151,9 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
+    def __reduce__(self) -> str:
+        raise TypeError(f"a store cannot be pickled; open it in the other process: {self!r}")
+
     def __repr__(self) -> str:
         return f"<chat_memory.Store {self._connection!r}>"
 
@@ -234,6 +237,9 @@ class AsyncStore:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a store cannot be pickled; open it in the other process: {self!r}")
 
     def __repr__(self) -> str:
         return f"<chat_memory.AsyncStore {self._connection!r}>"

@@ -327,6 +327,14 @@ _NAMES: dict[str, str] = {
 """The parameters by their names in a store URL, which the engine's errors use."""
 
 
+_MISFIT = re.compile(
+    r"""^.*has\ the\ (?:partition\ key\ (?P<partition>"[^"]*")\ \(S\)\ and\ no\ sort\ key
+    |keys\ (?P<first>"[^"]*")\ and\ (?P<second>"[^"]*"))""",
+    re.VERBOSE | re.DOTALL,
+)
+"""The beginning of an error about a table with other keys."""
+
+
 class _Words:
     """Names parameters in errors as they were given: what is `list_attribute=` in a store URL is `history_messages_key` here."""
 
@@ -335,6 +343,13 @@ class _Words:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if not isinstance(error, ChatMemoryError):
+            return
+        # The engine's remedies for a table with other keys are settings that this class has not.
+        misfit = _MISFIT.search(str(error))
+        if misfit is not None:
+            partition, sort = misfit["partition"] or misfit["first"], misfit["second"]
+            remedy = f"primary_key_name={partition}" if sort is None else f"key={{{partition}: …, {sort}: …}} with a session's two keys"
+            error.args = (f"{misfit[0]}; give {remedy}, or another table",)
             return
         # Quoted text is a value, and stays as it is.
         parts = re.split(r'("(?:[^"\\]|\\.)*")', str(error))
