@@ -9,4 +9,4 @@ ATTEMPTS = 20
 
 def pause_s(attempt: int) -> float:
     """The wait after a lost attempt, counted from 0: the longer the more were lost, and another one for each writer."""
-    return random.random() * min(0.5, 0.005 * 2**attempt)
+    return random.random() * min(0.5, 0.005 * 2.0**attempt)
