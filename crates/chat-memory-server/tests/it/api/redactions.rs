@@ -41,8 +41,7 @@ async fn record_is_redacted_in_place() {
         assert_eq!(none["pointer"], "/message");
         api.turn("t", "x").await;
         api.post("/v1/sessions/t/rewind", &[], &json!({"to": 0})).await.ok(200);
-        let bare = api.post("/v1/sessions/t/records/1/redact", &[], &json!({"message": 0})).await.problem(422, "invalid");
-        assert_eq!(bare["pointer"], serde_json::Value::Null, "the record in the path has no messages");
+        api.post("/v1/sessions/t/records/1/redact", &[], &json!({"message": 0})).await.problem(422, "invalid");
         // A trial that is meant, and not understood, must not write.
         for path in [&format!("{REDACT}?dry_run=true"), "/v1/sessions/s/fork?dry_run=true"] {
             api.post(path, &[], &json!({})).await.problem(400, "bad-request");
