@@ -322,7 +322,7 @@ def test_errors_name_the_parameters_of_the_methods() -> None:
     store: Any = chat_memory.open("memory:")
     for call, name in (
         (lambda: store.load("s", last="1"), "last"),
-        (lambda: store.recall("s", last="1"), "last"),
+        (lambda: store.recall("s", messages="1"), "messages"),
         (lambda: store.recall("s", turns=2, keep_system=1), "keep_system"),
         (lambda: store.recall("s", turns=2, start_at_user=1), "start_at_user"),
         (lambda: store.session_page(any_owner="yes"), "any_owner"),

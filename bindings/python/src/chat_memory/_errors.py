@@ -153,14 +153,15 @@ _NAMES = {"surely": "retry", "expect": "expected"}
 
 def _in_words_of(operation: str, message: str) -> str:
     """Names the parameter that an error is about as it was given."""
-    names = {**_NAMES, "messages": "last"} if operation in ("load", "records") else _NAMES
+    reads_records = operation == "records"
+    names = {**_NAMES, "messages": "last"} if reads_records else _NAMES
 
     def given(found: re.Match[str]) -> str:
         name = names.get(found[1]) or re.sub(r"[A-Z]", lambda letter: "_" + letter[0].lower(), found[1])
         return f"invalid {name}{found[2]}"
 
     message = re.sub(r"^invalid ([a-z]+(?:[A-Z][a-z]+)*)(:|$)", given, message, count=1)
-    if "last" in names.values():
+    if reads_records:
         message = message.replace("give only one of messages, turns", "give only one of last, turns")
     return message
 
