@@ -281,7 +281,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 /// Sets or removes a session's title
 pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Response {
     let title = fields.get("title").unwrap_or_default().trim();
-    let update = SessionUpdate::default().with_title((!title.is_empty()).then(|| title.to_owned()));
+    let update = SessionUpdate::default().with_title(title.to_owned());
     let Err(problem) = operations::update(&viewer.access, &session, update).await else {
         return Redirect::to(&session_path(&session, "?done=entitled")).into_response();
     };

@@ -176,10 +176,7 @@ pub(crate) async fn rewind(
     let replaces = !messages.is_empty();
     let append = match back {
         Back::Turns(turns) => Append::rewind_turns(&history, turns, messages).map_err(|e| access.problem(&e))?,
-        Back::To(seq) => Some(
-            Append::rewind(&history, seq, messages)
-                .map_err(|e| Problem::invalid(e.to_string()).at("/to").in_console(e.to_string()))?,
-        ),
+        Back::To(seq) => Some(Append::rewind(&history, seq, messages).map_err(|e| Problem::invalid(e.to_string()).at("/to"))?),
     };
     let Some(append) = append else {
         if replaces {
